@@ -1,0 +1,1 @@
+"""mailrouter: the e-mail gateway of a city contact centre."""

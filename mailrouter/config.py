@@ -1,0 +1,258 @@
+"""Settings: one typed object from one TOML file, environment overrides and secret files.
+
+Every setting has a default that is safe on a laptop: SQLite under ``var/``, doors on the loopback
+address, and a local smarthost that only ever writes Maildirs. Nothing leaves the machine until an
+operator configures a real smarthost. docs/settings.md lists every setting (a test holds it to that).
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+DEFAULTS = Path(__file__).parent.parent
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message is the sentence the operator reads."""
+
+
+class Section(BaseModel):
+    """A table of the TOML file: unknown keys are refused, since a misspelt setting is a silent one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _secret(value: SecretStr | None, file: Path | None, name: str) -> SecretStr | None:
+    if file is None:
+        return value
+    try:
+        return SecretStr(file.read_text(encoding="utf-8").strip())
+    except OSError as error:
+        raise ValueError(f"{name}_file: cannot read {file}: {error.strerror}") from error
+
+
+class Secretive(Section):
+    """A section that logs in somewhere; the password itself, or better a file that holds it."""
+
+    user: str = Field("", description="Login name; empty means no authentication.")
+    password: SecretStr | None = Field(None, description="Password; prefer password_file.")
+    password_file: Path | None = Field(None, description="File whose content is the password.")
+
+    @model_validator(mode="after")
+    def _read_password(self) -> Self:
+        object.__setattr__(self, "password", _secret(self.password, self.password_file, "password"))
+        if self.user and self.password is None:
+            raise ValueError(f'user "{self.user}" has no password; set password_file')
+        return self
+
+
+class City(Section):
+    """Who we are towards citizens and förvaltningar."""
+
+    name: str = Field("Göteborgs Stad", description="Name of the municipality, used in mails and pages.")
+    domains: list[str] = Field(
+        ["stad.example"],
+        min_length=1,
+        description="Mail domains a forward may go to; any unit mailbox outside them stops the start.",
+    )
+    timezone: str = Field("Europe/Stockholm", description="Time zone of arrival days and due dates.")
+
+
+class Store(Section):
+    """The database: SQLite for one machine, PostgreSQL for several nodes."""
+
+    url: str = Field(
+        "sqlite:///var/mailrouter.db",
+        description="SQLAlchemy address: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME.",
+    )
+    password_file: Path | None = Field(None, description="File with the database password, kept out of url.")
+
+
+class Smtp(Section):
+    """The SMTP and LMTP doors through which mail is taken in."""
+
+    listen: str = Field("127.0.0.1:2525", description="HOST:PORT of the SMTP door; empty closes it.")
+    lmtp_listen: str = Field("", description="HOST:PORT or a socket path of the LMTP door; empty closes it.")
+    hostname: str = Field("mailrouter.example", description="Name said in the greeting (RFC 5321 4.2).")
+    recipients: list[str] = Field(
+        ["goteborg@stad.example"],
+        description="The only addresses mail is accepted for, besides our own reply tokens: no open relay.",
+    )
+    max_bytes: int = Field(52_428_800, ge=65_536, description="Largest mail accepted, in bytes (RFC 1870).")
+    max_recipients: int = Field(100, ge=1, description="Most recipients in one transaction.")
+    max_connections: int = Field(200, ge=1, description="Most connections open at once; more get 421.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain; with tls_key it offers STARTTLS.")
+    tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
+
+    @model_validator(mode="after")
+    def _tls_pair(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together; one of them is missing")
+        return self
+
+
+class ImapAccount(Secretive):
+    """One mailbox account that is watched."""
+
+    name: str = Field(min_length=1, description="Short name of the account; part of the cursor's key, never change it.")
+    host: str = Field(min_length=1, description="IMAP server.")
+    port: Port = Field(993, description="Port of the IMAP server.")
+    tls: Literal["implicit", "starttls", "none"] = Field("implicit", description="How the connection is secured.")
+    tls_ca_file: Path | None = Field(None, description="PEM with the authorities trusted instead of the system's.")
+    folders: list[str] = Field(["INBOX"], min_length=1, description="Folders that are watched.")
+    move_to: str = Field("", description="Folder taken mails are moved to after the commit; empty leaves them.")
+    poll_seconds: int = Field(180, ge=5, description="Look this often even when IDLE says nothing.")
+    idle_seconds: int = Field(1200, ge=5, le=1680, description="Renew IDLE this often (RFC 2177: below 29 minutes).")
+    timeout_seconds: int = Field(60, ge=1, description="Give up a silent server after this long, then reconnect.")
+
+
+class Smarthost(Secretive):
+    """Where forwards are handed over. The default delivers to Maildirs on this machine and nowhere else."""
+
+    kind: Literal["maildir", "smtp"] = Field("maildir", description="maildir: local folders; smtp: a real smarthost.")
+    maildir: Path = Field(Path("var/mailboxes"), description="Folder of the local Maildirs, for kind maildir.")
+    host: str = Field("", description="Smarthost name, for kind smtp.")
+    port: Port = Field(25, description="Smarthost port.")
+    tls: Literal["starttls", "implicit", "none"] = Field("starttls", description="How the connection is secured.")
+    tls_ca_file: Path | None = Field(None, description="PEM with the authorities trusted instead of the system's.")
+    timeout_seconds: int = Field(60, ge=1, description="Longest wait for one reply of the smarthost.")
+    connections: int = Field(2, ge=1, le=20, description="Connections kept open to the smarthost.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "smtp" and not self.host:
+            raise ValueError('kind = "smtp" needs host')
+        return self
+
+
+class Forward(Section):
+    """How a forward looks and how long it is tried."""
+
+    from_address: str = Field("kontaktcenter@stad.example", description="Own From; the citizen is named in the note.")
+    from_name: str = Field("Göteborgs Stad kontaktcenter", description="Display name of from_address.")
+    reply_address: str = Field(
+        "svar@stad.example",
+        description="Replies and bounces come to this address with +TOKEN before the @; it must reach our doors.",
+    )
+    retry_minutes: list[int] = Field(
+        [1, 5, 15, 60, 240],
+        min_length=1,
+        description="Waits after temporary failures; the last one repeats. Each gets up to 20 % jitter.",
+    )
+    give_up_days: int = Field(5, ge=1, description="A forward still failing after this long goes back to the desk.")
+
+
+class Deadline(Section):
+    """The answer clock."""
+
+    weeks: int = Field(4, ge=1, description="Answer date, counted from the day of arrival.")
+    remind_days_before: list[int] = Field(
+        [7, 2, 0], min_length=1, description="Days before the answer date when the unit's mailbox is reminded."
+    )
+    office_hours: tuple[int, int] = Field((8, 16), description="Reminders go out on working days between these hours.")
+
+
+class Desk(Section):
+    """The web desk."""
+
+    listen: str = Field("127.0.0.1:8080", description="HOST:PORT of the desk.")
+    base_url: str = Field("http://127.0.0.1:8080", description="Address people reach the desk at, used in links.")
+    session_hours: int = Field(10, ge=1, description="A login lasts this long.")
+    secure_cookies: bool = Field(False, description="Set to true behind HTTPS: cookies are then sent over TLS only.")
+
+
+class Classify(Section):
+    """Where the organisation, the rules and the model are read from."""
+
+    organisation: Path = Field(DEFAULTS / "rules" / "organisation.yaml", description="Units, areas and districts.")
+    rules: Path = Field(DEFAULTS / "rules", description="Folder with the rule files.")
+    models: Path = Field(DEFAULTS / "models", description="Folder with the seed corpus and the model versions.")
+
+
+class Work(Section):
+    """The background work."""
+
+    batch: int = Field(20, ge=1, le=500, description="Rows claimed at a time.")
+    lease_seconds: int = Field(300, ge=10, description="A claim older than this is taken to be from a dead process.")
+    interval_seconds: float = Field(0.5, gt=0, le=60, description="How often work looks for due rows.")
+
+
+class Settings(BaseSettings):
+    """Everything mailrouter can be told. ``load`` reads it; the parts are passed on, never looked up."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MAILROUTER_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    city: City = City()
+    store: Store = Store()
+    smtp: Smtp = Smtp()
+    imap: list[ImapAccount] = []
+    smarthost: Smarthost = Smarthost()
+    forward: Forward = Forward()
+    deadline: Deadline = Deadline()
+    desk: Desk = Desk()
+    classify: Classify = Classify()
+    work: Work = Work()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (the signature is pydantic's)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment beats the file, whose content arrives as ``init_settings``."""
+        return env_settings, init_settings
+
+
+def load(file: Path | None = None) -> Settings:
+    """Read settings from ``file`` (TOML), with ``MAILROUTER_SECTION__KEY`` from the environment on top.
+
+    Without a file, ``MAILROUTER_CONFIG`` names it; without that, the defaults hold.
+    Raises ConfigError with one line a fault, each saying where it is and what is wrong.
+    """
+    chosen = file or (Path(os.environ["MAILROUTER_CONFIG"]) if os.environ.get("MAILROUTER_CONFIG") else None)
+    content = _read_toml(chosen) if chosen else {}
+    try:
+        return Settings(**content)
+    except ValidationError as error:
+        where = str(chosen) if chosen else "the environment"
+        raise ConfigError("\n".join(f"{where}: {_sentence(fault)}" for fault in error.errors())) from error
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: the file is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+
+
+def _sentence(fault: Any) -> str:
+    """One pydantic fault as a sentence that names the setting the way the TOML file does."""
+    place = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).lstrip(".")
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: there is no such setting; see docs/settings.md"
+    if fault["type"] == "missing":
+        return f"{place}: this setting is required"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    shown = fault.get("input")
+    if isinstance(shown, str | int | float) and "password" not in place:
+        return f"{place}: {message} (it is {shown!r})"
+    return f"{place}: {message}" if place else message

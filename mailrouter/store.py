@@ -1,0 +1,185 @@
+"""The database: engine, transactions, claims. The only room that knows the dialect."""
+
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import URL, ColumnElement, Engine, event, make_url, or_, text
+from sqlalchemy import create_engine as sa_create_engine
+from sqlmodel import Session, col, select
+
+from mailrouter import config
+from mailrouter.tables import Claim
+
+Work = TypeVar("Work", bound=Claim)
+
+BUSY_SECONDS = 30  # a SQLite writer waits this long for the other writer before it fails
+
+
+class Store:
+    """An engine with the two ways to use it: ``read`` and ``write``.
+
+    ``write`` takes the write lock at once (BEGIN IMMEDIATE on SQLite), so a decision never rests on a
+    row that another writer changes meanwhile; on PostgreSQL the rows that matter are locked by name.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.sqlite = engine.dialect.name == "sqlite"
+        self.node = f"{socket.gethostname()}:{os.getpid()}"
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits when the block ends and rolls back when it raises."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            session.connection(execution_options={"mailrouter_write": True})
+            yield session
+            session.commit()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that never commits."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def claim(
+        self,
+        session: Session,
+        table: type[Work],
+        now: datetime,
+        *where: ColumnElement[bool],
+        limit: int,
+        lease: timedelta,
+    ) -> Sequence[Work]:
+        """Take up to ``limit`` due rows, oldest first, for ``lease``; ``attempts`` counts each taking.
+
+        Nobody else is handed them before the lease has run out. The caller commits, works outside the
+        transaction, and settles each row with ``settle`` or ``postpone``.
+        """
+        due = (
+            select(table)
+            .where(col(table.due_at) <= now)
+            .where(or_(col(table.leased_until).is_(None), col(table.leased_until) < now))
+            .where(*where)
+            .order_by(col(table.due_at))
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        rows = session.exec(due).all()
+        for row in rows:
+            row.leased_until = now + lease
+            row.leased_by = self.node
+            row.attempts += 1
+        session.flush()
+        return rows
+
+    def check(self) -> None:
+        """Raise an SQLAlchemy error when the database does not answer."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def settle(row: Claim) -> None:
+    """The work of a claimed row is done: nothing is due any more."""
+    row.due_at = row.leased_until = None
+    row.leased_by = ""
+    row.attempts = 0
+
+
+def postpone(row: Claim, until: datetime) -> None:
+    """The work of a claimed row is to be tried again at ``until``."""
+    row.due_at = until
+    row.leased_until = None
+    row.leased_by = ""
+
+
+def connect(settings: config.Store) -> Store:
+    """The store at ``settings.url``. Raises ConfigError when the address is unusable; does not connect yet."""
+    url = _url(settings)
+    if url.get_backend_name() == "sqlite":
+        return Store(_sqlite_engine(url))
+    return Store(sa_create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True, connect_args={"connect_timeout": 10}))
+
+
+def _url(settings: config.Store) -> URL:
+    try:
+        url = make_url(settings.url)
+    except Exception as error:
+        raise config.ConfigError(f"store.url: not a database address: {settings.url!r}") from error
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise config.ConfigError(f"store.url: use sqlite:/// or postgresql+psycopg://, not {url.drivername}://")
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    if settings.password_file:
+        try:
+            url = url.set(password=settings.password_file.read_text(encoding="utf-8").strip())
+        except OSError as error:
+            raise config.ConfigError(
+                f"store.password_file: cannot read {settings.password_file}: {error.strerror}"
+            ) from error
+    return url
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise config.ConfigError("store.url: SQLite needs a file, since several processes share it")
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise config.ConfigError(f"store.url: cannot create {Path(url.database).parent}: {error.strerror}") from error
+    engine = sa_create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _sqlite_connected)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_connected(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, below
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a commit has reached the disk before 250 is said
+        "foreign_keys=ON",
+        "wal_autocheckpoint=4000",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Any) -> None:
+    immediate = connection.get_execution_options().get("mailrouter_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def migrate(store: Store, revision: str = "head") -> None:
+    """Bring the schema to ``revision``; nodes that start together wait for each other."""
+    alembic = AlembicConfig()
+    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with store.engine.connect().execution_options(mailrouter_write=True) as connection:
+        alembic.attributes["connection"] = connection
+        if not store.sqlite:
+            connection.execute(text("SELECT pg_advisory_lock(719260)"))
+            connection.commit()
+        try:
+            _move(alembic, revision)
+        finally:
+            if not store.sqlite:
+                connection.execute(text("SELECT pg_advisory_unlock(719260)"))
+                connection.commit()
+
+
+def _move(alembic: AlembicConfig, revision: str) -> None:
+    if revision == "base":
+        command.downgrade(alembic, "base")
+    else:
+        command.upgrade(alembic, revision)

@@ -1,0 +1,318 @@
+"""The tables. One place of truth; what must happen exactly once is a row with ``Claim`` columns.
+
+Times are stored in UTC and come back aware; dates are dates in the city's time zone.
+"""
+
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, Enum, Index, LargeBinary, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: aware in Python, UTC in both databases. A naive datetime is a mistake and raises ValueError."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive values; SQLite keeps no zone, so hand it UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs a time zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give UTC back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+def _enum(kind: type[StrEnum]) -> Any:
+    """An enum stored as its readable value in a text column: adding a state needs no type migration."""
+    return Enum(kind, native_enum=False, length=32, values_callable=lambda members: [m.value for m in members])
+
+
+class CaseState(StrEnum):
+    """Where a case is; the allowed moves stand in diarium.CASE_MOVES."""
+
+    OPEN = "open"
+    QUARANTINED = "quarantined"
+    ROUTED = "routed"
+    ANSWERED = "answered"
+    CLOSED = "closed"
+
+
+class AssignmentState(StrEnum):
+    """Where one förvaltning's part of a case is; the allowed moves stand in diarium.ASSIGNMENT_MOVES."""
+
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    RETURNED = "returned"
+    ANSWERED = "answered"
+    WITHDRAWN = "withdrawn"
+
+
+class DispatchState(StrEnum):
+    """Where one outgoing mail is; the allowed moves stand in diarium.DISPATCH_MOVES."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class DispatchKind(StrEnum):
+    """What an outgoing mail is."""
+
+    FORWARD = "forward"
+    REMINDER = "reminder"
+
+
+class Disposition(StrEnum):
+    """What became of a received mail. received = cases + joined + duplicates + quarantined."""
+
+    CASE = "case"
+    JOINED = "joined"
+    DUPLICATE = "duplicate"
+
+
+class Role(StrEnum):
+    """What a user of the desk may do."""
+
+    SERVICEVAGLEDARE = "servicevagledare"
+    REGISTRATOR = "registrator"
+    CHEF = "chef"
+    ADMIN = "admin"
+
+
+class Claim(SQLModel):
+    """The columns of a row that is work: ``store.claim`` hands it out, whoever settles it clears ``due_at``.
+
+    ``due_at`` None means nothing to do. A lease that has run out belongs to a dead process.
+    """
+
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    leased_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    leased_by: str = ""
+    attempts: int = 0
+
+
+class Series(SQLModel, table=True):
+    """Gapless numbers: the last one given in a year. Locked for the length of the transaction that takes one."""
+
+    year: int = Field(primary_key=True)
+    last: int
+
+
+class Mailbox(SQLModel, table=True):
+    """The IMAP cursor of one folder: every UID up to ``last_uid`` under ``uidvalidity`` is registered (RFC 3501 2.3.1.1)."""
+
+    __table_args__ = (UniqueConstraint("account", "folder"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    folder: str
+    uidvalidity: int
+    last_uid: int
+
+
+class Case(SQLModel, table=True):
+    """One matter of one citizen: the register's row (OSL 5 kap. 2 §: date, number, sender, in short what it concerns)."""
+
+    __tablename__ = "register_case"  # CASE is a word of SQL
+    __table_args__ = (
+        UniqueConstraint("year", "serial"),
+        Index("ix_case_state_opened", "state", "opened_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    number: str = Field(unique=True)
+    year: int
+    serial: int
+    state: CaseState = Field(default=CaseState.OPEN, sa_type=_enum(CaseState))
+    kind: str = ""
+    subject: str = Field(sa_type=Text)  # as the citizen wrote it: may hold names and illness
+    subject_public: str = Field(sa_type=Text)  # neutral ärendemening, never copied from the mail
+    sender: str = Field(sa_type=Text)
+    sender_name: str = Field(default="", sa_type=Text)
+    wants_answer: bool = True
+    district: str = ""
+    flags: list[str] = Field(default_factory=list, sa_type=Json)
+    restricted: bool = False
+    language: str = ""
+    arrived_on: date  # the day it came in (FL 22 §), in the city's time zone
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+    closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    answer_due: date | None = None
+    attention: str = Field(default="", sa_type=Text)  # why the case came back to the desk, in Swedish
+    suggestion: dict[str, Any] | None = Field(default=None, sa_type=Json)  # a Verdict, as classify wrote it
+    suggested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_event: int = 0  # Event.sequence of the newest event: the version a decision must have seen
+    last_hash: str = ""
+
+
+class Mail(Claim, table=True):
+    """A mail that was taken in. The unique (source, source_key) makes intake idempotent."""
+
+    __table_args__ = (
+        UniqueConstraint("source", "source_key"),
+        Index("ix_mail_identity", "identity"),
+        Index("ix_mail_case", "case_id"),
+        Index("ix_mail_message_id", "message_id"),
+        Index("ix_mail_due", "due_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    case_id: int = Field(foreign_key="register_case.id")
+    dispatch_id: int | None = Field(default=None)  # the outgoing mail it answers or bounces, when it joined by one
+    disposition: Disposition = Field(sa_type=_enum(Disposition))
+    duplicate_of: int | None = Field(default=None, foreign_key="mail.id")
+    source: str  # smtp, lmtp, imap:ACCOUNT, demo
+    source_key: str = Field(sa_type=Text)  # folder/uidvalidity/uid, or the transaction's own id
+    message_id: str = Field(default="", sa_type=Text)
+    identity: str
+    size: int
+    received_at: datetime = Field(sa_type=UtcDateTime)
+    envelope_sender: str = Field(default="", sa_type=Text)
+    envelope_recipients: list[str] = Field(default_factory=list, sa_type=Json)
+    sender: str = Field(default="", sa_type=Text)
+    subject: str = Field(default="", sa_type=Text)
+    text: str = Field(default="", sa_type=Text)  # the citizen's own words, once read
+    nature: str = ""
+    defects: list[str] = Field(default_factory=list, sa_type=Json)
+
+
+class RawMail(SQLModel, table=True):
+    """The octets exactly as they came, apart from Mail so that no list ever loads them."""
+
+    mail_id: int = Field(primary_key=True, foreign_key="mail.id")
+    octets: bytes = Field(sa_type=LargeBinary)
+
+
+class Receipt(SQLModel, table=True):
+    """One line for each mail a door has acknowledged; nothing but intake writes it. The left side of reconcile."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    source: str = Field(index=True)
+    source_key: str = Field(sa_type=Text)
+    sha256: str  # of the octets as they came
+    received_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Assignment(Claim, table=True):
+    """One förvaltning's part of a case. ``due_at`` is when its next reminder is to be considered."""
+
+    __table_args__ = (Index("ix_assignment_case", "case_id"), Index("ix_assignment_due", "due_at"))
+
+    id: int | None = Field(default=None, primary_key=True)
+    case_id: int = Field(foreign_key="register_case.id")
+    unit: str
+    unit_name: str
+    area: str
+    state: AssignmentState = Field(default=AssignmentState.SENDING, sa_type=_enum(AssignmentState))
+    external_number: str = ""  # the förvaltning's diarienummer
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    created_by: str
+    answer_due: date
+    reminded: int = 0  # how many steps of deadline.remind_days_before are done
+
+
+class Dispatch(Claim, table=True):
+    """One outgoing mail. ``token`` stands in its Message-ID and its reply address, so that answers come home."""
+
+    __table_args__ = (Index("ix_dispatch_case", "case_id"), Index("ix_dispatch_due", "due_at"))
+
+    id: int | None = Field(default=None, primary_key=True)
+    case_id: int = Field(foreign_key="register_case.id")
+    assignment_id: int | None = Field(default=None, foreign_key="assignment.id")
+    mail_id: int | None = Field(default=None, foreign_key="mail.id")  # the mail carried, for a forward
+    kind: DispatchKind = Field(sa_type=_enum(DispatchKind))
+    recipient: str
+    token: str = Field(unique=True)
+    state: DispatchState = Field(default=DispatchState.QUEUED, sa_type=_enum(DispatchState))
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Attempt(SQLModel, table=True):
+    """One try to hand a dispatch over: written before the connection is used, finished with the server's words."""
+
+    __table_args__ = (Index("ix_attempt_dispatch", "dispatch_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    dispatch_id: int = Field(foreign_key="dispatch.id")
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    outcome: str = ""  # sent, later, never; empty while under way or when the process died
+    reply: str = Field(default="", sa_type=Text)
+
+
+class Event(SQLModel, table=True):
+    """Append-only history of a case; database triggers refuse change. ``hash`` chains over the case's events."""
+
+    __table_args__ = (UniqueConstraint("case_id", "sequence"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    case_id: int = Field(foreign_key="register_case.id")
+    sequence: int
+    at: datetime = Field(sa_type=UtcDateTime)
+    kind: str
+    actor: str
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    previous_hash: str
+    hash: str
+
+
+class Anchor(SQLModel, table=True):
+    """A daily seal over all chains up to ``last_event_id``: taking a whole case or a chain's end away shows."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+    last_event_id: int
+    events: int
+    previous_hash: str
+    hash: str
+
+
+class User(SQLModel, table=True):
+    """Somebody who logs in at the desk."""
+
+    __tablename__ = "desk_user"  # USER is a word of SQL
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    password_hash: str
+    role: Role = Field(sa_type=_enum(Role))
+    unit: str = ""  # the unit of a registrator
+    active: bool = True
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Login(SQLModel, table=True):
+    """A session of the desk; only the hash of the cookie is kept."""
+
+    token_hash: str = Field(primary_key=True)
+    user_id: int = Field(foreign_key="desk_user.id")
+    csrf: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Heartbeat(SQLModel, table=True):
+    """The last sign of life of a role on a node, and what it had to say about its connections."""
+
+    node: str = Field(primary_key=True)
+    role: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
