@@ -189,9 +189,7 @@ class Work(Section):
 class Settings(BaseSettings):
     """Everything mailrouter can be told. ``load`` reads it; the parts are passed on, never looked up."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="MAILROUTER_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="MAILROUTER_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     city: City = City()
     store: Store = Store()

@@ -109,7 +109,8 @@ def connect(settings: config.Store) -> Store:
     url = _url(settings)
     if url.get_backend_name() == "sqlite":
         return Store(_sqlite_engine(url))
-    return Store(sa_create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True, connect_args={"connect_timeout": 10}))
+    # pre_ping: a connection that died with the database is replaced before it is used
+    return Store(sa_create_engine(url, pool_size=10, pool_pre_ping=True, connect_args={"connect_timeout": 10}))
 
 
 def _url(settings: config.Store) -> URL:

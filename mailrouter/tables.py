@@ -7,8 +7,18 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Enum, Index, LargeBinary, Text, TypeDecorator, UniqueConstraint
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    Index,
+    LargeBinary,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlmodel import Field, SQLModel
 
 
@@ -32,9 +42,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-Json = JSON().with_variant(JSONB(), "postgresql")
 
 
 def _enum(kind: type[StrEnum]) -> Any:
@@ -116,19 +123,19 @@ class Series(SQLModel, table=True):
 
 
 class Mailbox(SQLModel, table=True):
-    """The IMAP cursor of one folder: every UID up to ``last_uid`` under ``uidvalidity`` is registered (RFC 3501 2.3.1.1)."""
+    """The IMAP cursor of one folder: every UID up to ``last_uid`` is registered (RFC 3501 2.3.1.1)."""
 
     __table_args__ = (UniqueConstraint("account", "folder"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     account: str
     folder: str
-    uidvalidity: int
-    last_uid: int
+    uidvalidity: int = Field(sa_type=BigInteger)  # 32 bits without a sign (RFC 3501 9)
+    last_uid: int = Field(sa_type=BigInteger)
 
 
 class Case(SQLModel, table=True):
-    """One matter of one citizen: the register's row (OSL 5 kap. 2 §: date, number, sender, in short what it concerns)."""
+    """One matter of one citizen: the register's row (OSL 5:2: date, number, sender, what it concerns)."""
 
     __tablename__ = "register_case"  # CASE is a word of SQL
     __table_args__ = (
@@ -136,7 +143,7 @@ class Case(SQLModel, table=True):
         Index("ix_case_state_opened", "state", "opened_at"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     number: str = Field(unique=True)
     year: int
     serial: int
@@ -148,7 +155,7 @@ class Case(SQLModel, table=True):
     sender_name: str = Field(default="", sa_type=Text)
     wants_answer: bool = True
     district: str = ""
-    flags: list[str] = Field(default_factory=list, sa_type=Json)
+    flags: list[str] = Field(default_factory=list, sa_type=JSON)
     restricted: bool = False
     language: str = ""
     arrived_on: date  # the day it came in (FL 22 §), in the city's time zone
@@ -156,7 +163,7 @@ class Case(SQLModel, table=True):
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     answer_due: date | None = None
     attention: str = Field(default="", sa_type=Text)  # why the case came back to the desk, in Swedish
-    suggestion: dict[str, Any] | None = Field(default=None, sa_type=Json)  # a Verdict, as classify wrote it
+    suggestion: dict[str, Any] | None = Field(default=None, sa_type=JSON)  # a Verdict, as classify wrote it
     suggested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_event: int = 0  # Event.sequence of the newest event: the version a decision must have seen
     last_hash: str = ""
@@ -173,7 +180,7 @@ class Mail(Claim, table=True):
         Index("ix_mail_due", "due_at"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     case_id: int = Field(foreign_key="register_case.id")
     dispatch_id: int | None = Field(default=None)  # the outgoing mail it answers or bounces, when it joined by one
     disposition: Disposition = Field(sa_type=_enum(Disposition))
@@ -185,12 +192,12 @@ class Mail(Claim, table=True):
     size: int
     received_at: datetime = Field(sa_type=UtcDateTime)
     envelope_sender: str = Field(default="", sa_type=Text)
-    envelope_recipients: list[str] = Field(default_factory=list, sa_type=Json)
+    envelope_recipients: list[str] = Field(default_factory=list, sa_type=JSON)
     sender: str = Field(default="", sa_type=Text)
     subject: str = Field(default="", sa_type=Text)
     text: str = Field(default="", sa_type=Text)  # the citizen's own words, once read
     nature: str = ""
-    defects: list[str] = Field(default_factory=list, sa_type=Json)
+    defects: list[str] = Field(default_factory=list, sa_type=JSON)
 
 
 class RawMail(SQLModel, table=True):
@@ -203,7 +210,7 @@ class RawMail(SQLModel, table=True):
 class Receipt(SQLModel, table=True):
     """One line for each mail a door has acknowledged; nothing but intake writes it. The left side of reconcile."""
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     source: str = Field(index=True)
     source_key: str = Field(sa_type=Text)
     sha256: str  # of the octets as they came
@@ -215,7 +222,7 @@ class Assignment(Claim, table=True):
 
     __table_args__ = (Index("ix_assignment_case", "case_id"), Index("ix_assignment_due", "due_at"))
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     case_id: int = Field(foreign_key="register_case.id")
     unit: str
     unit_name: str
@@ -233,7 +240,7 @@ class Dispatch(Claim, table=True):
 
     __table_args__ = (Index("ix_dispatch_case", "case_id"), Index("ix_dispatch_due", "due_at"))
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     case_id: int = Field(foreign_key="register_case.id")
     assignment_id: int | None = Field(default=None, foreign_key="assignment.id")
     mail_id: int | None = Field(default=None, foreign_key="mail.id")  # the mail carried, for a forward
@@ -250,7 +257,7 @@ class Attempt(SQLModel, table=True):
 
     __table_args__ = (Index("ix_attempt_dispatch", "dispatch_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     dispatch_id: int = Field(foreign_key="dispatch.id")
     started_at: datetime = Field(sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -263,13 +270,13 @@ class Event(SQLModel, table=True):
 
     __table_args__ = (UniqueConstraint("case_id", "sequence"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     case_id: int = Field(foreign_key="register_case.id")
     sequence: int
     at: datetime = Field(sa_type=UtcDateTime)
     kind: str
     actor: str
-    detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     previous_hash: str
     hash: str
 
@@ -277,7 +284,7 @@ class Event(SQLModel, table=True):
 class Anchor(SQLModel, table=True):
     """A daily seal over all chains up to ``last_event_id``: taking a whole case or a chain's end away shows."""
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     at: datetime = Field(sa_type=UtcDateTime)
     last_event_id: int
     events: int
@@ -290,7 +297,7 @@ class User(SQLModel, table=True):
 
     __tablename__ = "desk_user"  # USER is a word of SQL
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
     password_hash: str
     role: Role = Field(sa_type=_enum(Role))
@@ -315,4 +322,4 @@ class Heartbeat(SQLModel, table=True):
     node: str = Field(primary_key=True)
     role: str = Field(primary_key=True)
     at: datetime = Field(sa_type=UtcDateTime)
-    detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)

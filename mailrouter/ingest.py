@@ -1,0 +1,266 @@
+"""Ingest: octets become rows of the register, each exactly once. docs/flow.md walks through it.
+
+This is the first transaction of a mail (T1). doors/intake.py commits it; only then may a door acknowledge.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import insert, tuple_
+from sqlmodel import Session, col, select
+
+from mailrouter import diarium, number
+from mailrouter.diarium import EventKind, NewCase
+from mailrouter.letter import Address, Head, head
+from mailrouter.tables import Case, Dispatch, Disposition, Mail, Mailbox, RawMail, Receipt
+
+TOKEN_OCTETS = 64 * 1024  # tokens are looked for in this much of the header section
+LONGEST = 998  # RFC 5322 2.1.1; a longer subject or address is cut in the register, never in the mail
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A mail at the door. ``(source, source_key)`` names this very delivery: seen again, it is the same one."""
+
+    octets: bytes = field(repr=False)
+    source: str  # smtp, lmtp, imap:ACCOUNT, demo
+    source_key: str
+    received_at: datetime
+    envelope_sender: str = ""
+    envelope_recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far an IMAP folder is read once the mails it travels with are durable (RFC 3501 2.3.1.1)."""
+
+    account: str
+    folder: str
+    uidvalidity: int
+    last_uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of an arrival: ``number`` is the case it opened, joined or repeats."""
+
+    disposition: Disposition
+    case_id: int
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An arrival with what its header says, ready for the register."""
+
+    arrival: Arrival
+    head: Head
+    sha256: str  # of the octets as they came
+
+
+def entry_of(arrival: Arrival) -> Entry:
+    """Read the header and take the fingerprint: the part of the work that needs no lock."""
+    return Entry(arrival, head(arrival.octets), hashlib.sha256(arrival.octets).hexdigest())
+
+
+def bare(entry: Entry) -> Entry:
+    """The same mail with nothing said of it but its octets, for a database that refuses what the header says."""
+    nobody = Address("", "")
+    return replace(entry, head=Head("", nobody, "", None, (), True, entry.sha256, ("unreadable",)))
+
+
+def register(
+    session: Session, entries: Sequence[Entry], cursor: Cursor | None, *, now: datetime, zone: ZoneInfo, weeks: int
+) -> list[Taken]:
+    """T1: one row for each arrival, as a case, as part of a case, or as a copy of a mail that is here already.
+
+    The series row is locked first, so that intakes of several nodes pass one after the other and none
+    can register what another is just registering.
+    """
+    diarium.lock_series(session, now.astimezone(zone).year)
+    if cursor is not None:
+        _advance(session, cursor)
+    known = _deliveries(session, entries)
+    originals = set(_originals(session, entries))
+    dispatches = _dispatches(session, entries)
+    taken: dict[int, Taken] = {}
+    fresh: list[int] = []
+    copies: list[int] = []
+    for index, entry in enumerate(entries):
+        delivery = known.get((entry.arrival.source, entry.arrival.source_key))
+        token = next((token for token in _tokens(entry.arrival) if token in dispatches), None)
+        if delivery is not None:
+            taken[index] = delivery
+        elif entry.head.identity in originals:
+            copies.append(index)
+        elif token is not None:
+            taken[index] = _join(session, entry, dispatches[token], now)
+        else:
+            fresh.append(index)
+        originals.add(entry.head.identity)
+    taken |= _open(session, [(index, entries[index]) for index in fresh], now=now, zone=zone, weeks=weeks)
+    if copies:
+        first = _originals(session, entries)
+        for index in copies:
+            taken[index] = _note_copy(session, entries[index], first[entries[index].head.identity], now)
+    return [taken[index] for index in range(len(entries))]
+
+
+def _advance(session: Session, cursor: Cursor) -> None:
+    statement = select(Mailbox).where(Mailbox.account == cursor.account, Mailbox.folder == cursor.folder)
+    mailbox = session.exec(statement.with_for_update()).first()
+    if mailbox is None:
+        mailbox = Mailbox(account=cursor.account, folder=cursor.folder, uidvalidity=cursor.uidvalidity, last_uid=0)
+    if mailbox.uidvalidity != cursor.uidvalidity:
+        mailbox.uidvalidity, mailbox.last_uid = cursor.uidvalidity, 0
+    mailbox.last_uid = max(mailbox.last_uid, cursor.last_uid)
+    session.add(mailbox)
+
+
+def _deliveries(session: Session, entries: Sequence[Entry]) -> dict[tuple[str, str], Taken]:
+    """Deliveries that are registered already: another node was faster, or we died before we could say so."""
+    keys = [(entry.arrival.source, entry.arrival.source_key) for entry in entries]
+    statement = (
+        select(Mail, Case.number)
+        .join(Case, col(Case.id) == Mail.case_id)
+        .where(tuple_(col(Mail.source), col(Mail.source_key)).in_(keys))
+    )
+    return {
+        (mail.source, mail.source_key): Taken(mail.disposition, mail.case_id, of)
+        for mail, of in session.exec(statement)
+    }
+
+
+def _originals(session: Session, entries: Sequence[Entry]) -> dict[str, Mail]:
+    """The registered mails that are the same as one of these, by identity."""
+    statement = (
+        select(Mail)
+        .where(col(Mail.identity).in_({entry.head.identity for entry in entries}))
+        .where(Mail.disposition != Disposition.DUPLICATE)
+    )
+    return {mail.identity: mail for mail in session.exec(statement)}
+
+
+def _tokens(arrival: Arrival) -> list[str]:
+    """Tokens in the envelope and the header section; one in a text proves nothing."""
+    end = arrival.octets.find(b"\r\n\r\n", 0, TOKEN_OCTETS)
+    header = arrival.octets[: end if end >= 0 else TOKEN_OCTETS].decode("ascii", errors="replace")
+    return number.find_tokens(" ".join((*arrival.envelope_recipients, header)))
+
+
+def _dispatches(session: Session, entries: Sequence[Entry]) -> dict[str, Dispatch]:
+    """The dispatches whose tokens the mails carry, by token."""
+    found = {token for entry in entries for token in _tokens(entry.arrival)}
+    if not found:
+        return {}
+    statement = select(Dispatch).where(col(Dispatch.token).in_(found))
+    return {dispatch.token: dispatch for dispatch in session.exec(statement)}
+
+
+def _join(session: Session, entry: Entry, dispatch: Dispatch, now: datetime) -> Taken:
+    case = diarium.lock(session, dispatch.case_id)
+    mail = Mail(**_mail_row(entry, case.id, Disposition.JOINED, now) | {"dispatch_id": dispatch.id})
+    session.add(mail)
+    session.flush()
+    session.add(RawMail(mail_id=mail.id, octets=entry.arrival.octets))
+    session.add(Receipt(**_receipt_row(entry)))
+    detail = {"mail": mail.id, "source": mail.source, "sender": mail.sender, "answers": dispatch.id}
+    diarium.record(session, case, EventKind.JOINED, actor="mailrouter", now=now, detail=detail)
+    return Taken(Disposition.JOINED, case.id, case.number)
+
+
+def _note_copy(session: Session, entry: Entry, original: Mail, now: datetime) -> Taken:
+    """The same mail again: it is counted and seen in the history, and its octets are those we have."""
+    case = diarium.lock(session, original.case_id)
+    row = _mail_row(entry, case.id, Disposition.DUPLICATE, now)
+    session.add(Mail(**row | {"duplicate_of": original.id, "due_at": None}))
+    session.add(Receipt(**_receipt_row(entry)))
+    detail = {"copy_of": original.id, "source": entry.arrival.source}
+    diarium.record(session, case, EventKind.DUPLICATE, actor="mailrouter", now=now, detail=detail)
+    return Taken(Disposition.DUPLICATE, case.id, case.number)
+
+
+def _open(
+    session: Session, fresh: Sequence[tuple[int, Entry]], *, now: datetime, zone: ZoneInfo, weeks: int
+) -> dict[int, Taken]:
+    """Open a case for each of ``fresh``, with one statement a table."""
+    if not fresh:
+        return {}
+    new = [_new_case(entry) for _, entry in fresh]
+    opened = diarium.open_cases(session, new, now=now, zone=zone, weeks=weeks)
+    rows = [
+        _mail_row(entry, case.case_id, Disposition.CASE, now) for (_, entry), case in zip(fresh, opened, strict=True)
+    ]
+    ids = session.scalars(insert(Mail).returning(col(Mail.id), sort_by_parameter_order=True), rows).all()
+    octets = [{"mail_id": key, "octets": entry.arrival.octets} for (_, entry), key in zip(fresh, ids, strict=True)]
+    session.execute(insert(RawMail), octets)
+    session.execute(insert(Receipt), [_receipt_row(entry) for _, entry in fresh])
+    return {
+        index: Taken(Disposition.CASE, case.case_id, case.number)
+        for (index, _), case in zip(fresh, opened, strict=True)
+    }
+
+
+def _new_case(entry: Entry) -> NewCase:
+    arrival, read = entry.arrival, entry.head
+    return NewCase(
+        sender=read.sender.address[:LONGEST],
+        sender_name=read.sender.name[:LONGEST],
+        subject=read.subject[:LONGEST],
+        wants_answer=bool(read.sender.address) and not read.auto_submitted,
+        arrived_at=arrival.received_at,
+        detail={
+            "source": arrival.source,
+            "source_key": _storable(arrival.source_key),
+            "sha256": entry.sha256,
+            "size": len(arrival.octets),
+        },
+    )
+
+
+def _mail_row(entry: Entry, case_id: int, disposition: Disposition, now: datetime) -> dict[str, Any]:
+    arrival, read = entry.arrival, entry.head
+    return {
+        "case_id": case_id,
+        "disposition": disposition,
+        "due_at": now,
+        "leased_by": "",
+        "attempts": 0,
+        "source": arrival.source,
+        "source_key": _storable(arrival.source_key),
+        "message_id": read.message_id[:LONGEST],
+        "identity": read.identity,
+        "size": len(arrival.octets),
+        "received_at": arrival.received_at,
+        "envelope_sender": _storable(arrival.envelope_sender),
+        "envelope_recipients": [_storable(recipient) for recipient in arrival.envelope_recipients],
+        "sender": read.sender.address[:LONGEST],
+        "subject": read.subject[:LONGEST],
+        "text": "",
+        "nature": "",
+        "defects": list(read.defects),
+    }
+
+
+def _receipt_row(entry: Entry) -> dict[str, Any]:
+    return {
+        "source": entry.arrival.source,
+        "source_key": _storable(entry.arrival.source_key),
+        "sha256": entry.sha256,
+        "received_at": entry.arrival.received_at,
+    }
+
+
+def _storable(text: str) -> str:
+    """Text both databases take: no NUL, no surrogate that stood for a raw octet."""
+    return text.encode("utf-8", errors="replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def delivery_key() -> str:
+    """A key for one SMTP or LMTP transaction."""
+    return uuid.uuid4().hex

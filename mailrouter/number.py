@@ -1,0 +1,59 @@
+"""Case numbers and tokens: what people read aloud and what mails carry home.
+
+The alphabet has neither O/0, I/1 nor L, so that nothing can be misread; its 31 letters are a prime
+number, which lets one check character catch every single mistake and every swap of two characters.
+"""
+
+import re
+import secrets
+
+ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+_VALUE = {character: value for value, character in enumerate(ALPHABET)}
+_SERIAL_LENGTH = 4
+_TOKEN_LENGTH = 24  # 24 characters of 31: 118 bits, not to be guessed
+_TOKEN_PREFIX = "mr"  # noqa: S105 (a mark in front of the secret)
+_TOKEN_PATTERN = re.compile(rf"\b{_TOKEN_PREFIX}[{ALPHABET.lower()}]{{{_TOKEN_LENGTH}}}\b", re.IGNORECASE)
+
+
+class NumberError(ValueError):
+    """Not a case number; the message says why."""
+
+
+def format_number(year: int, serial: int) -> str:
+    """The ``serial``-th case of ``year`` as ``26-2223-K``: year, serial in base 31, check character."""
+    if serial < 1:
+        raise NumberError("the first case of a year has serial 1")
+    digits = ""
+    rest = serial
+    while rest or len(digits) < _SERIAL_LENGTH:
+        rest, value = divmod(rest, len(ALPHABET))
+        digits = ALPHABET[value] + digits
+    stem = f"{year % 100:02d}-{digits}"
+    return f"{stem}-{_check(stem)}"
+
+
+def read_number(written: str) -> str:
+    """A number as a person wrote it, in its one true form. Raises NumberError when a character is wrong."""
+    squeezed = re.sub(r"[^0-9A-Za-z]", "", written).upper()
+    stem = f"{squeezed[:2]}-{squeezed[2:-1]}"
+    if not re.fullmatch(rf"\d\d-[{ALPHABET}]{{{_SERIAL_LENGTH},}}", stem) or _check(stem) != squeezed[-1]:
+        raise NumberError(f"{written!r} is not a case number; one looks like {format_number(26, 1)}")
+    return f"{stem}-{squeezed[-1]}"
+
+
+def _check(stem: str) -> str:
+    """Weighted sum modulo 31: distinct weights below the prime catch single errors and transpositions."""
+    characters = stem.replace("-", "")
+    values = [int(digit) for digit in characters[:2]] + [_VALUE[letter] for letter in characters[2:]]
+    total = sum(weight * value for weight, value in enumerate(values, start=1))
+    return ALPHABET[total % len(ALPHABET)]
+
+
+def new_token() -> str:
+    """A secret that ties a mail to the dispatch it answers; it stands in Message-ID and reply address."""
+    return _TOKEN_PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(_TOKEN_LENGTH)).lower()
+
+
+def find_tokens(text: str) -> list[str]:
+    """The tokens that stand in ``text``, each once, in order."""
+    return list(dict.fromkeys(match.lower() for match in _TOKEN_PATTERN.findall(text)))

@@ -1,0 +1,66 @@
+"""Servers and stores that tests share; each server starts once."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailrouter import config, store
+from tests.servers.postgres import Postgres, postgres
+
+_COUNT = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder that other users may enter, for servers that do not run as we do; short, since sockets live in it."""
+    with tempfile.TemporaryDirectory(prefix="mr-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_folder: Path) -> Iterator[Postgres]:
+    """PostgreSQL with a migrated database ``template_mailrouter`` to copy from."""
+    with postgres(server_folder / "pg") as server:
+        server.sql("CREATE DATABASE template_mailrouter")
+        migrated = store.connect(config.Store(url=server.url("template_mailrouter")))
+        store.migrate(migrated)
+        migrated.dispose()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A migrated, empty SQLite file's content."""
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrated = store.connect(config.Store(url=f"sqlite:///{file}"))
+    store.migrate(migrated)
+    with migrated.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    migrated.dispose()
+    return file.read_bytes()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a migrated, empty database of each kind: every test that uses it runs on both."""
+    if request.param == "sqlite":
+        file = tmp_path / "mailrouter.db"
+        file.write_bytes(request.getfixturevalue("migrated_sqlite"))
+        return f"sqlite:///{file}"
+    server: Postgres = request.getfixturevalue("postgres_server")
+    name = f"test_{next(_COUNT)}"
+    server.sql(f"CREATE DATABASE {name} TEMPLATE template_mailrouter")
+    return server.url(name)
+
+
+@pytest.fixture
+def db(store_url: str) -> Iterator[store.Store]:
+    """A store on each database."""
+    opened = store.connect(config.Store(url=store_url))
+    yield opened
+    opened.dispose()
