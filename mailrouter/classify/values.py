@@ -1,7 +1,47 @@
 """What a suggestion is, as frozen values that serialise to JSON and stay explainable for years."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+KINDS = (
+    "klagomal",
+    "fraga",
+    "berom",
+    "forslag",
+    "felanmalan",
+    "begaran-handling",
+    "overklagande",
+    "skadestand",
+    "orosanmalan",
+    "ovrigt",
+)
+FLAGS = ("bradskande", "hot", "skyddad", "overklagande-frist", "kanslig", "barn")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked about: a mail reduced to what the suggestion may look at."""
+
+    id: str
+    subject: str
+    body: str
+    sender: str = ""  # address of the sender, or empty
+    fields: tuple[tuple[str, str], ...] = ()  # labelled fields of a web form
+    automatic: bool = False  # written by a program: auto-reply, delivery report, newsletter
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "Query":
+        """A JSON Lines object with id, subject, body and optionally from. Raises ValueError naming the fault."""
+        for key in ("subject", "body", "from"):
+            if not isinstance(line.get(key) or "", str):
+                raise ValueError(f'"{key}" is not a text')  # noqa: TRY004 (a fault of the data)
+        return cls(
+            id=str(line.get("id", "")),
+            subject=line.get("subject") or "",
+            body=line.get("body") or "",
+            sender=line.get("from") or "",
+        )
 
 
 @dataclass(frozen=True, slots=True)

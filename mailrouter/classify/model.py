@@ -1,0 +1,133 @@
+"""A trained model: linear weights over hashed features, stored as plain arrays that execute nothing."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mailrouter.classify.features import Grams, Vocabulary
+
+CURRENT = "current"  # the file in models/ whose text is the version in use
+CARD, WEIGHTS = "card.json", "weights.npz"
+Scores = NDArray[np.float32]
+
+
+class ModelError(ValueError):
+    """No usable model; the message says which file and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a version is, was made of and reached. Written beside its weights as card.json."""
+
+    version: str
+    made_at: str  # ISO 8601, UTC
+    sha256: str  # of weights.npz; a file that differs is refused
+    note: str  # the honest word on the training data
+    data: Mapping[str, int]  # labelled mails by source
+    window: tuple[str, str]  # first and last day of the confirmed cases; empty strings without any
+    temperature: float
+    threshold: float  # probability from which the promise of `promise` held out of fold
+    promise: float
+    measures: Mapping[str, float] = field(default_factory=dict)
+    areas: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # area -> precision, recall, rows
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # flag -> probability that raises it
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One linear layer with several heads. ``heads`` names each head's labels, in the order of the columns."""
+
+    card: ModelCard
+    heads: Mapping[str, tuple[str, ...]]
+    vocabulary: Vocabulary
+    weights: NDArray[np.int8]  # features x all labels
+    scale: NDArray[np.float32]  # one step of int8, for each label
+    intercept: NDArray[np.float32]
+
+    def scores(self, grams: Sequence[Grams]) -> dict[str, Scores]:
+        """For each head, texts x labels: distances from the separating planes."""
+        table = np.empty((len(grams), len(self.scale)), dtype=np.float32)
+        for row, found in enumerate(grams):
+            columns, values = self.vocabulary.row((found.stem_hashes, found.character_hashes))
+            table[row] = values @ self.weights[columns].astype(np.float32)
+        table = table * self.scale + self.intercept
+        split, start = {}, 0
+        for head, labels in self.heads.items():
+            split[head] = table[:, start : start + len(labels)]
+            start += len(labels)
+        return split
+
+
+def softmax(scores: NDArray[Any], temperature: float) -> NDArray[Any]:
+    """Probabilities over the last axis."""
+    raised = scores / temperature
+    raised = np.exp(raised - raised.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def quantised(weights: NDArray[Any], least: float) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Weights as int8 with one scale a column; those below ``least`` of the column's largest step become zero."""
+    scale = np.maximum(np.abs(weights).max(axis=0) / 127, 1e-9).astype(np.float32)
+    kept = np.where(np.abs(weights) < least, 0, weights)
+    return np.rint(kept / scale).astype(np.int8), scale
+
+
+def current_version(models: Path) -> str:
+    """The version in use. Raises ModelError when none is chosen."""
+    try:
+        return (models / CURRENT).read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ModelError(f"no model is in use: cannot read {models / CURRENT}; run mailrouter train") from error
+
+
+def load(models: Path, version: str | None = None) -> Model:
+    """Read a version (the one in use by default). Raises ModelError when it is missing, damaged or changed."""
+    folder = models / (version or current_version(models))
+    card = load_card(folder)
+    octets = _read(folder / WEIGHTS)
+    if hashlib.sha256(octets).hexdigest() != card.sha256:
+        raise ModelError(f"{folder / WEIGHTS} is not the file its card describes (the hash differs)")
+    with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
+        heads = {name: tuple(labels) for name, labels in json.loads(str(arrays["heads"])).items()}
+        return Model(
+            card=card,
+            heads=heads,
+            vocabulary=Vocabulary(arrays["hashes"], arrays["idf"].astype(np.float32)),
+            weights=arrays["weights"],
+            scale=arrays["scale"],
+            intercept=arrays["intercept"],
+        )
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read a version's card. Raises ModelError."""
+    try:
+        content = json.loads(_read(folder / CARD))
+        return ModelCard(**content | {"window": tuple(content["window"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{folder / CARD} is not a model card: {error}") from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model file {file}: {error.strerror}") from error
+
+
+def save_weights(folder: Path, model: Mapping[str, NDArray[Any]], heads: Mapping[str, Sequence[str]]) -> str:
+    """Write the arrays of a version into its folder and return their hash."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / WEIGHTS, allow_pickle=False, heads=np.array(json.dumps(heads)), **model)
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+
+
+def save_card(folder: Path, card: ModelCard) -> None:
+    """Write the card beside the weights."""
+    (folder / CARD).write_text(json.dumps(asdict(card), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,67 @@
+"""Labelled mails: the seed corpus, and what people have confirmed."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailrouter.classify.values import Query
+
+VALIDATION = "validation.jsonl"  # for choosing and reporting; never trained on
+
+
+class CorpusError(ValueError):
+    """A corpus file cannot be used; the message names file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A mail with what is true of it. ``source`` is the file's name, or ``confirmed`` for a case of the desk."""
+
+    query: Query
+    area: str
+    also: tuple[str, ...] = ()
+    kind: str = ""  # empty: not known
+    district: str | None = None
+    flags: tuple[str, ...] = ()
+    source: str = "confirmed"
+    day: str = ""  # ISO date of the confirmation; empty in the seed corpus
+
+
+def read(file: Path) -> list[Labelled]:
+    """Read one JSON Lines file. Raises CorpusError with file and line number."""
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            rows.append(
+                Labelled(
+                    query=Query.from_json(row),
+                    area=row["area"],
+                    also=tuple(row.get("also", ())),
+                    kind=row.get("kind", ""),
+                    district=row.get("district"),
+                    flags=tuple(row.get("flags", ())),
+                    source=file.stem,
+                )
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorpusError(f"{file}, line {number}: {error}") from error
+    return rows
+
+
+def seed(folder: Path) -> list[Labelled]:
+    """Every labelled mail of the seed corpus but the validation mails."""
+    return [row for file in _files(folder) for row in read(file)]
+
+
+def validation(folder: Path) -> list[Labelled]:
+    """The mails kept apart for choosing and reporting."""
+    return read(folder / VALIDATION)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    files = sorted(file for file in folder.glob("*.jsonl") if file.name != VALIDATION)
+    if not files:
+        raise CorpusError(f"the folder {folder} has no corpus files")
+    return files
