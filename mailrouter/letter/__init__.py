@@ -1,5 +1,7 @@
 """Octets to a ``Letter``. Total: no input raises; oddities become ``defects``."""
 
+from mailrouter.letter.header import head
+from mailrouter.letter.parsing import parse
 from mailrouter.letter.values import Address, Attachment, Failure, Head, Letter, Nature, Report
 
-__all__ = ["Address", "Attachment", "Failure", "Head", "Letter", "Nature", "Report"]
+__all__ = ["Address", "Attachment", "Failure", "Head", "Letter", "Nature", "Report", "head", "parse"]

@@ -1,0 +1,103 @@
+"""Mailboxes in address fields (RFC 5322 3.4), read leniently and in bounded time."""
+
+import re
+from email.utils import getaddresses
+
+from mailrouter.letter import fields
+from mailrouter.letter.values import Address
+
+ADDRESS_COUNT = 500
+ADDRESS_OCTETS = 32 * 1024
+
+NOBODY = Address("", "")
+# One mailbox as practically every client writes it. No comma, quote or bracket can hide in the name.
+_PLAIN = re.compile(rb'\s*(?:"([^"\\<>]*)"|([^"<>,;:()\\@]*?))\s*<\s*([^<>\s"(),:;@]+@[^<>\s"(),:;@\[\]]+)\s*>\s*')
+_BARE = re.compile(rb"\s*([^<>\s\"(),:;@]+@[^<>\s\"(),:;@\[\]]+)\s*")
+_ANY = re.compile(r"[^\s<>\"'(),:;@\[\]]+@[^\s<>\"'(),:;@\[\]]+")
+_LAST_ANGLE = re.compile(r"<([^<>]*)>[^<>]*$")
+_ENCODED = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
+
+
+def one(value: bytes) -> Address:
+    """The first mailbox of a From, Sender or Reply-To field; NOBODY when there is none."""
+    match = _PLAIN.fullmatch(value)
+    if match is not None:
+        name = match[1] if match[1] is not None else match[2]
+        return Address(_name(fields.decode(name)), fields.decode(match[3]))
+    match = _BARE.fullmatch(value)
+    if match is not None:
+        return Address("", fields.decode(match[1]))
+    found = many(value)
+    return next((address for address in found if address.address), found[0] if found else NOBODY)
+
+
+def many(value: bytes) -> tuple[Address, ...]:
+    """All mailboxes of an address field, at most ADDRESS_COUNT; group names fall away."""
+    raw = value[:ADDRESS_OCTETS]
+    text = raw.decode("ascii") if raw.isascii() else fields.unlabelled(raw)
+    text = re.sub(r"[\r\n]+[ \t]*", " ", text).replace("\0", "").strip()
+    if not text or ("@" not in text and "<" not in text and ":" in text):
+        return ()  # empty, or an empty group (RFC 5322 A.1.3)
+    masked, kept = _mask(text)
+    found: list[Address] = []
+    for name, address in getaddresses([masked]):
+        made = _address(_unmask(name, kept), _unmask(address, kept))
+        if made != NOBODY and made not in found[-1:]:
+            found.append(made)
+        if len(found) >= ADDRESS_COUNT:
+            break
+    if not any(address.address for address in found):
+        return _rescued(text) or tuple(found)
+    return tuple(found)
+
+
+def cut(value: bytes) -> bool:
+    """True when ``many`` leaves mailboxes of this field out."""
+    return len(value) > ADDRESS_OCTETS or value.count(b"@") > ADDRESS_COUNT
+
+
+def _mask(text: str) -> tuple[str, list[str]]:
+    """Encoded words hidden from the address grammar: their content may hold any special."""
+    kept: list[str] = []
+
+    def hide(match: re.Match[str]) -> str:
+        kept.append(match[0])
+        return f"\x01{len(kept) - 1}\x02"
+
+    return _ENCODED.sub(hide, text), kept
+
+
+def _unmask(text: str, kept: list[str]) -> str:
+    return re.sub("\x01(\\d+)\x02", lambda match: kept[int(match[1])], text) if "\x01" in text else text
+
+
+def _address(name: str, address: str) -> Address:
+    address = fields.decode(address.encode()) if "=?" in address else address
+    shown = _name(fields.decode(name.encode("utf-8", "replace")))
+    address = fields.decode(address.encode("utf-8", "replace")).strip("<>'\" ")
+    if "@" not in address:
+        inside = _ANY.search(shown)
+        if inside is not None:
+            return Address("", inside[0])
+        return Address(" ".join(filter(None, [shown, address])), "")
+    if " " in address:
+        found = _ANY.search(address)
+        address = found[0] if found else address.replace(" ", "")
+    return Address("" if shown == address else shown, address)
+
+
+def _name(text: str) -> str:
+    """The display name without the quotes that some clients put inside encoded words, or around twice."""
+    text = text.strip().strip("\"'").strip() if text[:1] in "\"'" else text.strip()
+    return " ".join(text.replace('\\"', '"').split())
+
+
+def _rescued(text: str) -> tuple[Address, ...]:
+    """Text that breaks the grammar: whatever stands in the last brackets, or looks like an address."""
+    decoded = fields.decode(text.encode("utf-8", "replace"))
+    angle = _LAST_ANGLE.search(decoded)
+    found = _ANY.search(angle[1] if angle else decoded) or _ANY.search(decoded)
+    if found is None:
+        return ()
+    name = _name(decoded[: angle.start()]) if angle else ""
+    return (Address("" if name == found[0] else name, found[0]),)

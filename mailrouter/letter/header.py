@@ -1,0 +1,157 @@
+"""What the doors need before a mail is registered, from the header section alone, in tens of microseconds."""
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+
+from mailrouter.letter import addresses, fields, nature
+from mailrouter.letter.values import Address, Head
+
+SUBJECT_CHARS = 2_000
+ID_CHARS = 998  # RFC 5322 2.1.1: no line is longer
+REFERENCE_COUNT = 200
+
+# Fields that transport and mail stores add or change under way: they say nothing about which mail it is.
+TRACE = frozenset(
+    {
+        "received", "return-path", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "delivery-date",
+        "x-envelope-from", "x-delivered-to", "x-received", "received-spf", "authentication-results",
+        "x-original-authentication-results", "arc-seal", "arc-message-signature", "arc-authentication-results",
+        "status", "x-status", "x-uid", "x-uidl", "x-keywords", "x-mozilla-status", "x-mozilla-status2",
+        "x-mozilla-keys", "x-evolution", "x-gmail-labels", "x-gm-thrid", "x-gm-message-state", "x-imap", "x-imapbase",
+        "content-length", "lines", "x-folder", "x-rspamd-server", "x-rspamd-queue-id", "x-sieve", "x-loop-detect",
+        "x-mailrouter-door",
+    }
+)  # fmt: skip
+_TRACE_PREFIXES = ("x-spam-", "x-virus-", "x-rspamd-", "x-ms-exchange-organization-", "x-ms-exchange-transport-",
+                   "x-ms-exchange-crosstenant-", "x-forefront-", "x-dspam-", "x-amavis-", "x-greylist")  # fmt: skip
+_ANGLE_ID = re.compile(r"<\s*([^<>]{1,998}?)\s*>")
+
+
+def head(octets: bytes) -> Head:
+    """Read the header section of a mail. Total: never raises, and bounded by the caps in ``fields``."""
+    if is_bare_cr(octets):
+        octets = octets.replace(b"\r", b"\n")
+    section = fields.read(octets)
+    defects = list(section.defects)
+    if not octets.strip():
+        defects = ["empty"]
+    when, date_defect = date(section.raw("date"))
+    writer, sender_defects = sender(section)
+    defects += [*filter(None, [date_defect]), *sender_defects]
+    ident = message_id(section.raw("message-id"))
+    if not ident:
+        defects.append("missing-message-id")
+    return Head(
+        message_id=ident,
+        sender=writer,
+        subject=subject(section),
+        date=when,
+        references=tuple(dict.fromkeys(ids(section.raw("in-reply-to")) + ids(section.raw("references")))),
+        auto_submitted=nature.forbids_answer(section, writer),
+        identity=identity(octets),
+        defects=tuple(dict.fromkeys(defects)),
+    )
+
+
+def is_bare_cr(octets: bytes) -> bool:
+    """True for line ends of old Macintosh gateways: CR throughout and no LF."""
+    return b"\n" not in octets[:65_536] and b"\r" in octets[:65_536]
+
+
+def identity(octets: bytes) -> str:
+    """sha256 in hex over the mail without its TRACE fields, lines ended by CRLF, without empty lines at its end.
+
+    The same mail by IMAP and by SMTP is equal; another Message-ID, Date or body octet makes it another mail.
+    """
+    canonical = octets.rstrip(b"\r\n")
+    line_feeds = canonical.count(b"\n")
+    if not line_feeds == canonical.count(b"\r") == canonical.count(b"\r\n"):
+        canonical = canonical.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    end = canonical.find(b"\r\n\r\n", 0, fields.HEADER_OCTETS)
+    if end < 0:
+        end = min(len(canonical), fields.HEADER_OCTETS)
+    digest = sha256()
+    for kept in _kept(canonical[:end] + b"\r\n"):
+        digest.update(kept)
+    digest.update(memoryview(canonical)[end:])
+    return digest.hexdigest()
+
+
+def _kept(block: bytes) -> list[bytes]:
+    return [
+        b"".join(parts)
+        for parts in fields.FIELD.findall(block)
+        if not (parts[1] and _is_trace(parts[0].decode("ascii").lower()))
+    ]
+
+
+def _is_trace(name: str) -> bool:
+    return name in TRACE or name.startswith(_TRACE_PREFIXES)
+
+
+def subject(section: fields.Section) -> str:
+    """The subject as one line."""
+    return section.text("subject")[:SUBJECT_CHARS]
+
+
+def message_id(value: bytes) -> str:
+    """The Message-ID without its angle brackets, or empty (RFC 5322 3.6.4)."""
+    found = ids(value)
+    return found[0] if found else ""
+
+
+def ids(value: bytes) -> tuple[str, ...]:
+    """The message identifiers of a Message-ID, In-Reply-To or References field, without angle brackets."""
+    if not value or value.isspace():
+        return ()
+    text = fields.decode(value[: fields.FIELD_OCTETS])
+    found = _ANGLE_ID.findall(text)
+    if not found:
+        found = [word for word in text.strip("<> ").split() if "@" in word or len(text.split()) == 1]
+    return tuple(item[:ID_CHARS] for item in found[:REFERENCE_COUNT])
+
+
+def date(value: bytes) -> tuple[datetime | None, str]:
+    """The moment of a Date field in UTC, and the defect found ("" | missing-date | bad-date)."""
+    text = value[:300].decode("ascii", "ignore").strip()
+    if not text:
+        return None, "missing-date"
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError, UnboundLocalError):
+        # The standard library's lenient reader breaks in each of these ways on hostile dates.
+        return _iso_date(text)
+    return _utc(when)
+
+
+def _iso_date(text: str) -> tuple[datetime | None, str]:
+    try:
+        return _utc(datetime.fromisoformat(text))
+    except ValueError:
+        return None, "bad-date"
+
+
+def _utc(when: datetime) -> tuple[datetime | None, str]:
+    if not 1970 < when.year < 2100:
+        return None, "bad-date"
+    return when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC), ""
+
+
+def sender(section: fields.Section) -> tuple[Address, list[str]]:
+    """Who wrote the mail: From, else Sender, Reply-To or the envelope's Return-Path; and the defects found."""
+    written = section.all("from")
+    defects = []
+    if len(written) > 1:
+        defects.append("several-from")
+    if not any(value.strip() for value in written):
+        defects.append("missing-from")
+    fallback = addresses.NOBODY
+    for value in [*written, *map(section.raw, ("sender", "reply-to", "return-path"))]:
+        found = addresses.one(value)
+        if found.address:
+            return (found if found.name or not fallback.name else Address(fallback.name, found.address)), defects
+        if found.name and fallback == addresses.NOBODY:
+            fallback = found
+    return fallback, defects

@@ -1,0 +1,50 @@
+"""Plain text as it came to text as it was meant: line ends, format=flowed (RFC 3676), odd spaces, åäö."""
+
+import re
+
+from mailrouter.letter import charset
+
+TEXT_CHARS = 200_000  # goes to a database column and a page; the whole mail is kept as octets
+
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad\u200e\u200f\u202a-\u202e\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_GAPS = re.compile(r"\n[ \t]*(?:\n[ \t]*){3,}\n")
+_QUOTE = re.compile(r"^(>*)(?: ?)(.*)$", re.DOTALL)
+
+
+def tidy(text: str) -> tuple[str, list[str]]:
+    """Text for people: one kind of line end, no invisible characters, åäö repaired; and the defects found."""
+    defects = []
+    text = charset.clean(text).replace("\r\n", "\n").replace("\r", "\n")
+    if not text.isascii():
+        text = text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\u00a0", " ").replace("\u202f", " ")
+        text, repaired = charset.repair(text)
+        if repaired:
+            defects.append("double-encoded")
+    text = _INVISIBLE.sub("", text)
+    text = "\n".join(line if line == "-- " else line.rstrip() for line in text.split("\n"))
+    text = _GAPS.sub("\n\n\n", text).strip("\n")
+    if len(text) > TEXT_CHARS:
+        text = text[:TEXT_CHARS]
+        defects.append("text-cut")
+    return text, defects
+
+
+def unflow(text: str, *, delsp: bool) -> str:
+    """Lines that the sender's client broke are joined again (RFC 3676 4.2). ``delsp``: the space goes too."""
+    out: list[str] = []
+    open_depth = -1  # quote depth of the paragraph that goes on, or -1
+    for line in text.replace("\r\n", "\n").split("\n"):
+        match = _QUOTE.match(line)
+        assert match is not None
+        depth, content = len(match[1]), match[2]
+        if not depth and line.startswith(" "):
+            content = line[1:]
+        signature = content == "-- "
+        flowed = content.endswith(" ") and not signature
+        body = content[:-1] if flowed and delsp else content
+        if open_depth == depth and not signature:
+            out[-1] += body
+        else:
+            out.append(("> " if depth else "").rjust(depth + 1, ">") * bool(depth) + body)
+        open_depth = depth if flowed else -1
+    return "\n".join(out)
