@@ -58,10 +58,13 @@ class Intake:
     def submit(self, arrivals: Sequence[Arrival], cursor: Cursor | None = None) -> "Future[list[Taken]]":
         """Hand in mails (and how far their folder is then read). The future is done when they are durable.
 
-        It fails with the database's error when they are not; then nothing of this parcel counts as taken.
+        It fails with the database's error when they are not; then the cursor has not moved, and what was
+        taken all the same is recognised when it is handed in again. Nobody can cancel the future: a mail
+        handed in is registered whatever becomes of its connection.
         Raises IntakeClosedError during shutdown.
         """
         parcel = _Parcel(tuple(entry_of(arrival) for arrival in arrivals), cursor, Future())
+        parcel.result.set_running_or_notify_cancel()
         with self._closing:
             if self._closed:
                 raise IntakeClosedError("mailrouter is shutting down")
