@@ -49,6 +49,7 @@ class EventKind(StrEnum):
     REMINDED = "reminded"
     DIARIENUMMER = "diarienummer"
     RETURNED = "returned"
+    PART_ANSWERED = "part-answered"
     ANSWERED = "answered"
     CLOSED = "closed"
     REOPENED = "reopened"
@@ -192,7 +193,6 @@ def open_cases(
             "wants_answer": case.wants_answer,
             "district": "",
             "flags": [],
-            "restricted": False,
             "language": "",
             "arrived_on": day,
             "opened_at": case.arrived_at,

@@ -45,8 +45,10 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that never commits."""
+        """A session that never commits and sees one moment of the database throughout."""
         with Session(self.engine, expire_on_commit=False) as session:
+            if not self.sqlite:
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
     def claim(
@@ -80,6 +82,20 @@ class Store:
         session.flush()
         return rows
 
+    def release_dead(self, table: type[Work]) -> int:
+        """Give back what this node's processes held when they died; how many rows. For the start of a role.
+
+        Without it the rows would wait for their leases to run out. Leases of other nodes are left alone,
+        and so are those of our living processes.
+        """
+        host = self.node.rpartition(":")[0]
+        held = select(table).where(col(table.leased_by).startswith(f"{host}:", autoescape=True))
+        with self.write() as session:
+            dead = [row for row in session.exec(held.with_for_update(skip_locked=True)) if _is_dead(row.leased_by)]
+            for row in dead:
+                row.leased_until, row.leased_by = None, ""
+        return len(dead)
+
     def check(self) -> None:
         """Raise an SQLAlchemy error when the database does not answer."""
         with self.engine.connect() as connection:
@@ -88,6 +104,20 @@ class Store:
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _is_dead(holder: str) -> bool:
+    """True when the process no longer runs, or had the number that is now ours (a container's is always the same)."""
+    pid = int(holder.rpartition(":")[2])
+    if pid == os.getpid():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def settle(row: Claim) -> None:
@@ -109,8 +139,21 @@ def connect(settings: config.Store) -> Store:
     url = _url(settings)
     if url.get_backend_name() == "sqlite":
         return Store(_sqlite_engine(url))
-    # pre_ping: a connection that died with the database is replaced before it is used
-    return Store(sa_create_engine(url, pool_size=10, pool_pre_ping=True, connect_args={"connect_timeout": 10}))
+    # pre_ping: a connection that died with the database is replaced before it is used;
+    # hide_parameters: an error that is logged must not hold a citizen's mail
+    return Store(
+        sa_create_engine(
+            url, pool_size=10, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": 10}
+        )
+    )
+
+
+def connect_existing(settings: config.Store) -> Store:
+    """The store when there is one already. Raises ConfigError when SQLite's file is not there."""
+    url = _url(settings)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise config.ConfigError(f"there is no register at {url.database} yet; `mailrouter run` creates it")
+    return connect(settings)
 
 
 def _url(settings: config.Store) -> URL:
@@ -139,7 +182,7 @@ def _sqlite_engine(url: URL) -> Engine:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise config.ConfigError(f"store.url: cannot create {Path(url.database).parent}: {error.strerror}") from error
-    engine = sa_create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = sa_create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _sqlite_connected)
     event.listen(engine, "begin", _sqlite_begin)
     return engine

@@ -156,12 +156,11 @@ class Case(SQLModel, table=True):
     wants_answer: bool = True
     district: str = ""
     flags: list[str] = Field(default_factory=list, sa_type=JSON)
-    restricted: bool = False
     language: str = ""
     arrived_on: date  # the day it came in (FL 22 §), in the city's time zone
     opened_at: datetime = Field(sa_type=UtcDateTime)
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    answer_due: date | None = None
+    answer_due: date
     attention: str = Field(default="", sa_type=Text)  # why the case came back to the desk, in Swedish
     suggestion: dict[str, Any] | None = Field(default=None, sa_type=JSON)  # a Verdict, as classify wrote it
     suggested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,0 +1,5 @@
+"""``python -m mailrouter`` is the ``mailrouter`` command."""
+
+from mailrouter.cli import main
+
+main()

@@ -1,0 +1,124 @@
+"""Commands that show cases: list, show, raw, outbox."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlmodel import Session, col, select
+
+from mailrouter import diarium, forward, triage
+from mailrouter.cli.common import config_option, echo_json, echo_table, json_option, open_store
+from mailrouter.tables import Case, CaseState, Event, Mail, RawMail
+
+
+@click.group()
+def case() -> None:
+    """Show and decide cases."""
+
+
+@case.command("list", epilog="Example: mailrouter case list --state open --json")
+@config_option
+@json_option
+@click.option("--state", type=click.Choice([state.value for state in CaseState]), help="Only cases in this state.")
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(min=1), help="At most this many.")
+def list_cases(config_file: Path | None, as_json: bool, state: str | None, limit: int) -> None:
+    """List cases, newest first."""
+    _, store = open_store(config_file)
+    statement = select(Case).order_by(col(Case.id).desc()).limit(limit)
+    if state:
+        statement = statement.where(Case.state == CaseState(state))
+    with store.read() as session:
+        rows = [summary(session, one) for one in session.exec(statement)]
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(rows, ("number", "state", "arrived_on", "answer_due", "unit", "probability", "sender", "subject"))
+
+
+@case.command(epilog="Example: mailrouter case show 26-2223-G --json")
+@click.argument("number")
+@config_option
+@json_option
+def show(number: str, config_file: Path | None, as_json: bool) -> None:
+    """Show one case: register row, mails, suggestion, parts, dispatches and history."""
+    _, store = open_store(config_file)
+    with store.read() as session:
+        whole = _whole(session, diarium.find(session, number))
+    if as_json:
+        echo_json(whole)
+        return
+    for key in (
+        "number",
+        "state",
+        "attention",
+        "sender",
+        "subject",
+        "arrived_on",
+        "answer_due",
+        "kind",
+        "flags",
+        "unit",
+    ):
+        click.echo(f"{key:<12} {whole[key]}")
+    click.echo(f"\n{whole['text']}\n")
+    echo_table(whole["assignments"], ("id", "unit", "area", "state", "external_number", "answer_due"))
+    click.echo()
+    echo_table(whole["events"], ("at", "kind", "actor", "detail"))
+
+
+@case.command(epilog="Example: mailrouter case raw 26-2223-G > complaint.eml")
+@click.argument("number")
+@config_option
+def raw(number: str, config_file: Path | None) -> None:
+    """Write the mail that opened the case to standard output, byte for byte as it came."""
+    _, store = open_store(config_file)
+    with store.read() as session:
+        mail = triage.opening_mail(session, diarium.find(session, number).id)
+        octets = session.get_one(RawMail, mail.id).octets
+    sys.stdout.buffer.write(octets)
+
+
+@click.command(epilog="Example: mailrouter outbox --json")
+@config_option
+@json_option
+def outbox(config_file: Path | None, as_json: bool) -> None:
+    """List outgoing mails with every attempt and the server's words."""
+    _, store = open_store(config_file)
+    with store.read() as session:
+        rows = forward.outbox(session)
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(rows, ("number", "kind", "recipient", "state", "due_at", "reply"))
+
+
+def summary(session: Session, found: Case) -> dict[str, Any]:
+    """One case as flat data: the register's columns, the suggestion's first lines and the units that have it."""
+    suggestion = found.suggestion or {}
+    parts = triage.assignments(session, found.id)
+    mail = triage.opening_mail(session, found.id)
+    return found.model_dump(exclude={"suggestion", "last_hash", "year", "serial"}) | {
+        "source": mail.source,
+        "source_key": mail.source_key,
+        "message_id": mail.message_id,
+        "area": suggestion.get("area"),
+        "unit": suggestion.get("unit"),
+        "probability": suggestion.get("probability"),
+        "abstain": suggestion.get("abstain"),
+        "assignments": [part.model_dump(include={"id", "unit", "area", "state", "external_number"}) for part in parts],
+    }
+
+
+def _whole(session: Session, found: Case) -> dict[str, Any]:
+    """Everything about one case, except octets."""
+    mails = session.exec(select(Mail).where(Mail.case_id == found.id).order_by(col(Mail.id))).all()
+    events = session.exec(select(Event).where(Event.case_id == found.id).order_by(col(Event.sequence))).all()
+    return summary(session, found) | {
+        "suggestion": found.suggestion,
+        "text": triage.opening_mail(session, found.id).text,
+        "mails": [mail.model_dump(exclude={"leased_until", "leased_by", "attempts", "due_at"}) for mail in mails],
+        "assignments": [part.model_dump() for part in triage.assignments(session, found.id)],
+        "dispatches": forward.outbox(session, found.id),
+        "events": [event.model_dump(exclude={"id", "case_id"}) for event in events],
+    }

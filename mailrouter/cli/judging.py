@@ -1,0 +1,128 @@
+"""Commands around the suggestion: suggest, train, model, units."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlmodel import Session
+
+from mailrouter import classify as classifying
+from mailrouter import config, letter, organisation, triage
+from mailrouter.classify import lines
+from mailrouter.classify.values import Query
+from mailrouter.cli.common import config_option, echo_json, echo_table, json_option, load
+from mailrouter.config import ConfigError
+from mailrouter.corpus import Labelled
+from mailrouter.store import connect_existing
+from mailrouter.tables import Case, Event
+
+
+@click.command(
+    epilog="Examples: mailrouter suggest complaint.eml    mailrouter suggest --jsonl mails.jsonl > suggestions.jsonl"
+)
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option(
+    "--jsonl",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="Read mails from JSON Lines with id, subject, body and optionally from; - is standard input.",
+)
+@config_option
+def suggest(files: tuple[Path, ...], jsonl: Path | None, config_file: Path | None) -> None:
+    """Say which area and förvaltning mails belong to: one JSON object a line.
+
+    Needs no database and no configuration.
+    """
+    if bool(files) == bool(jsonl):
+        raise click.UsageError("give either .eml files or --jsonl FILE")
+    queries = _from_jsonl(jsonl) if jsonl else _from_files(files)
+    count = _count_lines(jsonl) if jsonl else len(files)
+    classifier = classifying.load(config.load(config_file).classify)
+    shown = sys.stderr.isatty() and count is not None and count > 20
+    bar: AbstractContextManager[Any] = (
+        click.progressbar(length=count, label="Suggesting", file=sys.stderr) if shown else nullcontext()
+    )
+    with bar as progress:
+        for line in lines.suggest_lines(classifier, queries, date.today()):  # noqa: DTZ011 (the operator's day)
+            click.echo(line)
+            if progress is not None:
+                progress.update(1)
+
+
+def _from_files(files: Iterable[Path]) -> Iterator[Query]:
+    for file in files:
+        octets = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        yield classifying.query_of(letter.parse(octets), str(file))
+
+
+def _from_jsonl(file: Path) -> Iterator[Query]:
+    try:
+        if str(file) == "-":
+            yield from lines.read_queries(sys.stdin)
+        else:
+            with file.open(encoding="utf-8") as opened:
+                yield from lines.read_queries(opened)
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _count_lines(file: Path) -> int | None:
+    if str(file) == "-":
+        return None
+    with file.open("rb") as opened:
+        return sum(1 for line in opened if line.strip())
+
+
+@click.command(epilog="Example: mailrouter train")
+@config_option
+@click.option("--seed-only", is_flag=True, help="Leave the confirmed cases of the register out.")
+def train(config_file: Path | None, seed_only: bool) -> None:
+    """Make a new model version from the seed corpus and the confirmed cases; use it if it is better."""
+    from mailrouter import training  # noqa: PLC0415 (scikit-learn takes its time)
+
+    settings = load(config_file)
+    confirmed = [] if seed_only else _confirmed(settings)
+    card = training.train(settings.classify, confirmed, click.echo, now=datetime.now(UTC))
+    click.echo(f"Model {card.version} is made; its card is {settings.classify.models / card.version / 'card.json'}")
+
+
+def _confirmed(settings: config.Settings) -> list[Labelled]:
+    """The register's confirmed cases as examples; none when there is no register yet."""
+    try:
+        store = connect_existing(settings.store)
+    except ConfigError:
+        return []
+    with store.read() as session:
+        decided = [_labelled(session, event, case) for event, case in triage.decisions(session)]
+    return [example for example in decided if example.area]
+
+
+def _labelled(session: Session, event: Event, case: Case) -> Labelled:
+    chosen = [part["area"] for part in event.detail["chosen"]]
+    query = Query(id=case.number, subject=case.subject, body=triage.opening_mail(session, case.id).text)
+    district = case.district or None
+    return Labelled(query, chosen[0], tuple(chosen[1:]), district=district, day=event.at.date().isoformat())
+
+
+@click.command(epilog="Example: mailrouter units snö    lists who answers for snow")
+@click.argument("query", default="")
+@config_option
+@json_option
+def units(query: str, config_file: Path | None, as_json: bool) -> None:
+    """List the förvaltningar and companies, or those that QUERY finds by name, old name or area."""
+    city = organisation.load(config.load(config_file).classify.organisation)
+    found = city.find_units(query) if query else list(city.units.values())
+    if query:
+        by_area = {area.unit for area in city.find_areas(query)}
+        found += [city.units[unit] for unit in by_area if unit and city.units[unit] not in found]
+    rows = [{"id": unit.id, "name": unit.name, "mailbox": unit.mailbox} for unit in found]
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(rows, ("id", "name", "mailbox"))
+
+
+COMMANDS: list[click.Command] = [suggest, train, units]

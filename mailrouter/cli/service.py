@@ -1,0 +1,181 @@
+"""Commands that run and watch the service: run, demo, check, health."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from sqlalchemy import make_url
+from sqlmodel import select
+
+from mailrouter import check as checks
+from mailrouter import config as configuration
+from mailrouter import daemon, demo
+from mailrouter.cli.common import config_option, echo_json, json_option, load, open_store
+from mailrouter.config import ConfigError, Settings
+from mailrouter.desk import auth
+from mailrouter.store import Store
+from mailrouter.tables import Heartbeat, Role, User
+
+DEMO_USER = "demo"
+DEMO_PASSWORD = "synpunkt-demo"  # noqa: S105 (printed on purpose, and only ever set on a loopback desk)
+ALIVE = timedelta(seconds=60)
+
+
+def _roles(_context: click.Context, _parameter: click.Parameter, value: str) -> Sequence[str]:
+    roles = [role.strip() for role in value.split(",") if role.strip()]
+    unknown = [role for role in roles if role not in daemon.ROLES]
+    if unknown or not roles:
+        raise click.BadParameter(f"choose among {', '.join(daemon.ROLES)}")
+    return roles
+
+
+@click.command(epilog="Example: mailrouter run --config /etc/mailrouter/mailrouter.toml --only doors,work")
+@config_option
+@click.option(
+    "--only",
+    "roles",
+    default=",".join(daemon.ROLES),
+    show_default=True,
+    callback=_roles,
+    help="Run only these roles on this node; the others run elsewhere on the same database.",
+)
+@click.option("--demo", "with_demo", is_flag=True, help="Add a demo login and a dozen sample mails.")
+def run(config_file: Path | None, roles: Sequence[str], with_demo: bool) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    settings = load(config_file)
+    problems = checks.start_problems(settings)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    stop = daemon.Stop()
+    signal.signal(signal.SIGTERM, stop.set)
+    signal.signal(signal.SIGINT, stop.set)
+    store = daemon.open_store(settings, stop, lambda sentence: click.echo(sentence, err=True))
+    if store is None:
+        return
+    if with_demo:
+        _prepare_demo(store, settings)
+    _say_where(settings, roles, with_demo)
+    if with_demo:
+        threading.Thread(target=_feed_demo, args=(store, settings, stop), name="demo", daemon=True).start()
+    daemon.supervise(roles, config_file, stop)
+    click.echo("mailrouter has stopped.")
+
+
+def _prepare_demo(store: Store, settings: Settings) -> None:
+    if not settings.desk.listen.startswith(("127.0.0.1:", "localhost:", "[::1]:")):
+        raise ConfigError(
+            f"--demo makes a login anybody knows; desk.listen is {settings.desk.listen}, not this machine"
+        )
+    with store.write() as session:
+        if session.exec(select(User).where(User.name == DEMO_USER)).first() is None:
+            auth.create_user(session, DEMO_USER, DEMO_PASSWORD, Role.ADMIN, datetime.now(UTC))
+
+
+def _say_where(settings: Settings, roles: Sequence[str], with_demo: bool) -> None:
+    doors = "doors" in roles
+    lines = [
+        ("Register", make_url(settings.store.url).render_as_string(hide_password=True)),
+        ("Desk", settings.desk.base_url if "desk" in roles else ""),
+        ("Login", f"{DEMO_USER} / {DEMO_PASSWORD}" if with_demo else ""),
+        ("SMTP door", settings.smtp.listen if doors else ""),
+        ("LMTP door", settings.smtp.lmtp_listen if doors else ""),
+        ("IMAP", ", ".join(account.name for account in settings.imap) if doors else ""),
+        ("Forwards to", _destination(settings) if "work" in roles else ""),
+        ("Send a mail", demo.send_command(settings) if doors and settings.smtp.listen else ""),
+    ]
+    click.echo("mailrouter is starting; Ctrl-C ends it.")
+    for name, value in lines:
+        if value:
+            click.echo(f"  {name:<12} {value}")
+
+
+def _destination(settings: Settings) -> str:
+    if settings.smarthost.kind == "maildir":
+        return f"Maildirs under {settings.smarthost.maildir}; nothing leaves this machine"
+    return f"{settings.smarthost.host}:{settings.smarthost.port}"
+
+
+def _feed_demo(store: Store, settings: Settings, stop: daemon.Stop) -> None:
+    """Once the door listens, send the sample mails that are not in the register yet."""
+    while not stop.wished:
+        try:
+            fed = demo.feed(settings, store)
+        except demo.DoorClosedError:
+            stop.wait(0.3)
+        except demo.DemoError as error:
+            click.echo(f"  No sample mails: {error}", err=True)
+            return
+        else:
+            click.echo(
+                f"  {fed} sample mails sent; the desk is ready." if fed else "  The sample mails are there already."
+            )
+            return
+
+
+@click.command("demo", epilog="Example: mailrouter demo")
+@config_option
+def demo_command(config_file: Path | None) -> None:
+    """Send a dozen varied Swedish sample mails to the running SMTP door; those already registered are left out."""
+    settings, store = open_store(config_file)
+    click.echo(f"{demo.feed(settings, store)} sample mails sent to {settings.smtp.listen}.")
+
+
+@click.command(epilog="Example: mailrouter check --config /etc/mailrouter/mailrouter.toml --connect")
+@config_option
+@click.option("--connect", is_flag=True, help="Also try the database, IMAP accounts and the smarthost.")
+def check(config_file: Path | None, connect: bool) -> None:
+    """Say in sentences what is wrong with the configuration, the organisation, the rules and the model."""
+    settings = configuration.load(config_file)
+    problems = checks.problems(settings, connect=connect)
+    for sentence in problems:
+        click.echo(sentence, err=True)
+    if problems:
+        raise SystemExit(1)
+    for sentence in checks.notes(settings):
+        click.echo(sentence)
+    click.echo("Everything is in order.")
+
+
+@click.command(epilog="Example: mailrouter health")
+@config_option
+@json_option
+def health(config_file: Path | None, as_json: bool) -> None:
+    """Tell whether the database answers and every role has shown life; exit 1 if not."""
+    logging.disable(logging.WARNING)
+    _, store = open_store(config_file)
+    now = datetime.now(UTC)
+    with store.read() as session:
+        beats = [beat.model_dump() for beat in session.exec(select(Heartbeat))]
+    rows = [beat | {"alive": now - beat["at"] < ALIVE} for beat in beats if now - beat["at"] < timedelta(days=1)]
+    if as_json:
+        echo_json(rows)
+    else:
+        for row in rows:
+            state = "alive" if row["alive"] else "silent"
+            click.echo(f"{row['role']} on {row['node']}: {state} ({row['at']:%H:%M:%S} UTC)")
+    alive = {row["role"] for row in rows if row["alive"]}
+    if not alive or any(row["role"] not in alive for row in rows):
+        raise SystemExit(1)
+
+
+@click.command(hidden=True)
+@click.argument("name", type=click.Choice(daemon.ROLES))
+@config_option
+def role(name: str, config_file: Path | None) -> None:
+    """Run one role in this process; `run` starts it and watches over it."""
+    settings = load(config_file)
+    stop = daemon.Stop()
+    signal.signal(signal.SIGTERM, stop.set)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tells us in order
+    daemon.watch_parent(stop)
+    started = time.monotonic()
+    daemon.run_role(name, settings, stop)
+    logging.getLogger(__name__).info("role-ended role=%s after=%.0fs", name, time.monotonic() - started)
+
+
+COMMANDS: list[click.Command] = [run, demo_command, check, health, role]

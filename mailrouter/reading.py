@@ -1,0 +1,153 @@
+"""The deep read: claimed mails are parsed, judged in one batch, and the verdicts stored (T2).
+
+Runs in the work role only. A mail that cannot be read, or that killed the process more than once,
+goes to quarantine, where a person sees it; nothing here ever loses or blocks another mail.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.exc import OperationalError, StatementError
+from sqlmodel import Session, col, select
+
+from mailrouter import diarium, forward, letter
+from mailrouter.classify import Classifier, Query, query_of
+from mailrouter.classify.values import Verdict
+from mailrouter.config import Settings
+from mailrouter.diarium import DiariumError, EventKind
+from mailrouter.letter import Nature, Report
+from mailrouter.store import Store, settle
+from mailrouter.tables import Case, CaseState, Disposition, Mail, RawMail
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3  # a mail whose reading ended the process this often is not read again unasked
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is kept of a parsed mail until its verdict is stored; attachments are let go of at once."""
+
+    mail_id: int
+    text: str
+    nature: Nature
+    report: Report | None
+    defects: tuple[str, ...]
+    query: Query | None  # None when the mail opens no case or could not be read
+
+    @property
+    def readable(self) -> bool:
+        return UNREADABLE not in self.defects
+
+
+def read_due(store: Store, classifier: Classifier, settings: Settings, now: datetime) -> int:
+    """Read and judge up to ``settings.work.batch`` mails; how many were claimed."""
+    lease = timedelta(seconds=settings.work.lease_seconds)
+    with store.write() as session:
+        claimed = store.claim(session, Mail, now, limit=settings.work.batch, lease=lease)
+        mails = [(mail.id, mail.disposition, mail.attempts) for mail in claimed]
+    log.debug("reading-claimed mails=%d", len(mails))
+    reads = [_read(store, *mail) for mail in mails]
+    verdicts = _judge(classifier, [read.query for read in reads if read.query is not None], now)
+    log.debug("reading-judged mails=%d", len(reads))
+    if reads:
+        with store.write() as session:
+            for read in reads:
+                _keep_alone(session, read, verdicts.get(str(read.mail_id)), now)
+        log.debug("reading-stored mails=%d", len(reads))
+    return len(reads)
+
+
+def _read(store: Store, mail_id: int, disposition: Disposition, attempts: int) -> _Read:
+    if attempts > MAX_ATTEMPTS:
+        return _unreadable(mail_id)
+    with store.read() as session:
+        octets = session.exec(select(col(RawMail.octets)).where(RawMail.mail_id == mail_id)).first()
+    if octets is None:
+        return _unreadable(mail_id)
+    parsed = letter.parse(octets)
+    readable = UNREADABLE not in parsed.defects
+    judged = readable and disposition is Disposition.CASE
+    query = query_of(parsed, str(mail_id)) if judged else None
+    return _Read(mail_id, parsed.text, parsed.nature, parsed.report, parsed.defects, query)
+
+
+def _unreadable(mail_id: int) -> _Read:
+    return _Read(mail_id, "", Nature.HUMAN, None, (UNREADABLE,), None)
+
+
+def _judge(classifier: Classifier, queries: Sequence[Query], now: datetime) -> dict[str, Verdict]:
+    """Verdicts by mail id; when the batch fails, one by one, so that only the culprit stays unsorted."""
+    try:
+        return {
+            query.id: verdict for query, verdict in zip(queries, classifier.classify(queries, now.date()), strict=True)
+        }
+    except Exception:
+        log.exception("classify-failed mails=%d", len(queries))
+        if len(queries) <= 1:
+            return {}
+        return {key: verdict for query in queries for key, verdict in _judge(classifier, [query], now).items()}
+
+
+def _keep_alone(session: Session, read: _Read, verdict: Verdict | None, now: datetime) -> None:
+    """Keep one mail of a batch; what the database refuses of it goes to quarantine and holds up no other."""
+    try:
+        with session.begin_nested():
+            _keep(session, read, verdict, now)
+    except (StatementError, DiariumError) as error:
+        if isinstance(error, OperationalError):
+            raise
+        log.warning("reading-refused mail=%d error=%s", read.mail_id, type(error).__name__)
+        with session.begin_nested():
+            _keep(session, _unreadable(read.mail_id), None, now)
+
+
+def _keep(session: Session, read: _Read, verdict: Verdict | None, now: datetime) -> None:
+    """T2 for one mail: what it says, what is suggested, and the event that tells so."""
+    mail = session.get_one(Mail, read.mail_id, with_for_update=True)
+    case = diarium.lock(session, mail.case_id)
+    mail.text, mail.nature = read.text, read.nature.value
+    mail.defects = [*mail.defects, *(defect for defect in read.defects if defect not in mail.defects)]
+    settle(mail)
+    if mail.disposition is Disposition.JOINED:
+        _follow_up(session, case, mail, read, now)
+    elif not read.readable:
+        _quarantine(session, case, now)
+    elif verdict is not None:
+        _suggest(session, case, read, verdict, now)
+    else:
+        case.attention = "Inget förslag kunde göras. Läs mejlet och välj förvaltning själv."
+
+
+def _quarantine(session: Session, case: Case, now: datetime) -> None:
+    if case.state is CaseState.OPEN:
+        case.attention = "Mejlet gick inte att läsa. Titta på originalet och fördela för hand."
+        diarium.record(session, case, EventKind.QUARANTINED, actor="mailrouter", now=now, detail={})
+
+
+def _suggest(session: Session, case: Case, read: _Read, verdict: Verdict, now: datetime) -> None:
+    case.suggestion, case.suggested_at = verdict.as_json(), now
+    case.kind, case.language = verdict.kind, verdict.language
+    case.district, case.flags = verdict.district or "", list(verdict.flags)
+    case.wants_answer = case.wants_answer and read.nature in {Nature.HUMAN, Nature.FORM}
+    detail: dict[str, Any] = {
+        "area": verdict.area,
+        "unit": verdict.unit,
+        "probability": round(verdict.probability, 4),
+        "abstain": verdict.abstain,
+        "flags": list(verdict.flags),
+        "by": verdict.by,
+    }
+    diarium.record(session, case, EventKind.SUGGESTED, actor="mailrouter", now=now, detail=detail)
+
+
+def _follow_up(session: Session, case: Case, mail: Mail, read: _Read, now: datetime) -> None:
+    """A mail that came home by a token: a delivery report moves its dispatch, a person's words are for a person."""
+    if read.report is not None:
+        forward.take_report(session, mail, read.report, now)
+    elif read.nature is Nature.HUMAN:
+        case.attention = f"Svar från {mail.sender}: läs mejlet i ärendet."
