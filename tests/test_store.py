@@ -18,7 +18,7 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 def _assignments(session: Session, count: int) -> None:
     case = Case(
-        number="26-2223-G", year=2026, serial=1, subject="", subject_public="", sender="", arrived_on=NOW.date(),
+        number="26-2223-G", year=2026, serial=1, subject="", subject_public="", sender="", arrived_on=NOW.date(), answer_due=NOW.date(),
         opened_at=NOW,
     )  # fmt: skip
     session.add(case)

@@ -1,14 +1,13 @@
 """What the commands share: reading the configuration, opening the store, printing rows."""
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from mailrouter import config, store
+from mailrouter import config, logs, store
 from mailrouter.config import Settings
 from mailrouter.store import Store
 
@@ -35,9 +34,7 @@ def json_option(command: Callable[P, R]) -> Callable[P, R]:
 def load(config_file: Path | None) -> Settings:
     """The settings, with logging set up to their level."""
     settings = config.load(config_file)
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
-    for noisy in ("alembic", "apscheduler", "mail.log", "imapclient", "multipart"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.set_up(settings.log_level)
     return settings
 
 
