@@ -8,11 +8,8 @@ import holidays
 
 @lru_cache(maxsize=64)
 def _days_off(year: int) -> frozenset[date]:
-    """Public holidays, with the three eves that count as such (lag 1930:173, 2 §)."""
-    eves = {date(year, 12, 24), date(year, 12, 31)}
-    sweden = holidays.country_holidays("SE", years=year)
-    midsummer = {day for day in sweden if "idsommar" in sweden[day] or "idsummer" in sweden[day]}
-    return frozenset(sweden) | eves | {day - timedelta(days=1) for day in midsummer if day.weekday() == 5}
+    """Public holidays, and midsummer's, Christmas and New Year's eve, which count as such (lag 1930:173, 2 §)."""
+    return frozenset(holidays.country_holidays("SE", years=year, categories=("public", "de_facto")))
 
 
 def is_workday(day: date) -> bool:
