@@ -24,7 +24,8 @@ _SILENT = frozenset({"head", "math", "meta", "noscript", "object", "script", "se
 _VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
                    "track", "wbr"})  # fmt: skip
 _HIDDEN = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|font-size\s*:\s*0(?:\.0)?(?:px|pt|em|%)?\s*(?:;|!|$)|"
+    r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|"
+    r"font-size\s*:\s*0(?:\.0)?(?:px|pt|em|%)?\s*(?:;|!|$)|"
     r"(?:max-height|opacity)\s*:\s*0(?:px|pt)?\s*(?:;|!|$)",
     re.IGNORECASE,
 )

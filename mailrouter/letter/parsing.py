@@ -1,9 +1,14 @@
 """Octets to a ``Letter``: the rooms of this package called one after the other."""
 
 import logging
+from dataclasses import dataclass, replace
 
-from mailrouter.letter import addresses, body, fields, header, mime, nature, quotes, text
-from mailrouter.letter.values import Letter, Nature
+from mailrouter.letter import addresses, body, fields, forms, forwarded, header, mime, nature, quotes, reports, text
+from mailrouter.letter.values import Address, Letter, Nature
+
+SHORT_CHARS = 300  # own words so few that an attached mail is what the letter is about
+
+_MAY_BE_FORM = frozenset({Nature.HUMAN, Nature.BULK, Nature.AUTO_REPLY})
 
 log = logging.getLogger(__name__)
 
@@ -27,35 +32,91 @@ def _parse(octets: bytes) -> Letter:
     section = fields.read(octets)
     tree, tree_defects = mime.tree(octets, section)
     content = body.read(octets, tree)
-    shown, text_defects = text.tidy(content.text)
-    split = quotes.split(shown)
     when, date_defect = header.date(section.raw("date"))
     sender, sender_defects = header.sender(section)
+    subject = header.subject(section)
+    report = reports.read(section, content, sender, subject)
+    written = nature.of(section, content, sender, subject, report)
+    words = _words(content, sender, subject, written)
     ident = header.message_id(section.raw("message-id"))
     defects = [*section.defects, date_defect, *sender_defects, "" if ident else "missing-message-id"]
-    defects += [*tree_defects, *content.defects, *text_defects, "" if shown else "no-text"]
+    defects += [*tree_defects, *content.defects, *words.defects, "" if words.body else "no-text"]
+    defects += ["addresses-cut" for name in ("to", "cc") if addresses.cut(section.raw(name))]
     return Letter(
         message_id=ident,
         sender=sender,
         reply_to=addresses.many(section.raw("reply-to")),
         to=addresses.many(section.raw("to")),
         cc=addresses.many(section.raw("cc")),
-        subject=header.subject(section),
+        subject=subject,
         date=when,
         in_reply_to=header.ids(section.raw("in-reply-to")),
         references=header.ids(section.raw("references")),
-        text=split.own,
-        quoted=split.quoted,
-        signature=split.signature,
-        body=shown,
+        text=words.text,
+        quoted=words.quoted,
+        signature=words.signature,
+        body=words.body,
         html="\n".join(content.htmls)[: body.HTML_KEPT_CHARS],
         attachments=tuple(content.attachments),
-        nature=Nature.AUTO_REPLY if nature.forbids_answer(section, sender) else Nature.HUMAN,
-        report=None,
-        fields=(),
-        forwarded_from=None,
+        nature=Nature.FORM if words.form else written,
+        report=report,
+        fields=words.form.fields if words.form else (),
+        forwarded_from=words.forwarded_from,
         defects=tuple(dict.fromkeys(filter(None, defects))),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Who says what in the text."""
+
+    text: str
+    quoted: str
+    signature: str
+    body: str
+    form: forms.Form | None
+    forwarded_from: Address | None
+    defects: tuple[str, ...]
+
+
+def _words(content: body.Content, sender: Address, subject: str, written: Nature) -> _Words:
+    shown, defects = text.tidy(content.text)
+    if written in _MAY_BE_FORM:
+        form = forms.read(sender, subject, shown)
+        if form is not None:
+            return _Words(form.words or shown, "", "", shown, form, None, tuple(defects))
+    passed_on = forwarded.inline(subject, shown)
+    if passed_on is not None:
+        own, original = passed_on
+        said = "\n\n".join(filter(None, [own, original.words]))
+        return _Words(said or shown, original.quoted, "", shown, None, original.sender, tuple(defects))
+    split = quotes.split(shown)
+    return _with_attached(
+        _Words(split.own, split.quoted, split.signature, shown, None, None, tuple(defects)), content, subject, written
+    )
+
+
+def _with_attached(words: _Words, content: body.Content, subject: str, written: Nature) -> _Words:
+    """A mail passed on as an attachment: its words are read after those of the one who passed it on."""
+    mails = [octets for octets in content.embedded if octets.strip()]
+    if not mails or written not in {Nature.HUMAN, Nature.AUTO_REPLY, Nature.MAILING_LIST}:
+        return words
+    original = forwarded.attached(mails[0])
+    inner = _inner(mails[0])
+    said, defects = text.tidy("\n\n".join(filter(None, [words.text, inner.own])))
+    whole, _ = text.tidy("\n\n".join(filter(None, [words.body, inner.own, inner.signature, inner.quoted])))
+    lone = not words.body or forwarded.by_subject(subject) or len(words.text) < SHORT_CHARS
+    if not lone:
+        return replace(words, forwarded_from=original)
+    marked = ("text-in-attached-mail", *defects) if not words.body and inner.own else tuple(defects)
+    return replace(words, text=said, body=whole, forwarded_from=original, defects=(*words.defects, *marked))
+
+
+def _inner(octets: bytes) -> quotes.Split:
+    """The words of an attached mail; mails attached to it stay closed."""
+    section = fields.read(octets)
+    tree, _ = mime.tree(octets, section)
+    return quotes.split(text.tidy(body.read(octets, tree).text)[0])
 
 
 def _unreadable(octets: bytes, defect: str) -> Letter:
