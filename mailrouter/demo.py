@@ -1,21 +1,26 @@
 """The demo: a dozen sample mails, sent to the SMTP door the way a mail server would."""
 
+import shlex
 import smtplib
-import time
 from importlib import resources
 
 from sqlmodel import col, select
 
-from mailrouter import letter, store
-from mailrouter.config import Settings
+from mailrouter import letter
+from mailrouter.config import ConfigError, Settings
+from mailrouter.store import Store
 from mailrouter.tables import Mail
 
 TIMEOUT_SECONDS = 30
 ENVELOPE_SENDER = "demo@avsandare.example"
 
 
+class DoorClosedError(ConnectionRefusedError):
+    """Nobody listens at the SMTP door, or not yet."""
+
+
 class DemoError(Exception):
-    """The sample mails cannot be sent; the message says why."""
+    """The door did not take a sample mail; the message says why."""
 
 
 def demo_mails() -> dict[str, bytes]:
@@ -25,44 +30,50 @@ def demo_mails() -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in files}
 
 
-def feed(settings: Settings, *, wait_seconds: float = 0) -> int:
+def feed(settings: Settings, store: Store) -> int:
     """Send the sample mails that the register does not have yet; how many were sent.
 
-    ``wait_seconds`` is how long a door that does not answer yet is tried again. The schema must be in place.
-    Raises DemoError when the door is closed or refuses, ConfigError when the store's address is unusable.
+    Raises DoorClosedError while nobody listens, DemoError when the door refuses a mail.
     """
-    missing = _missing(settings)
+    missing = _missing(store)
     if not missing:
         return 0
-    if not settings.smtp.listen or not settings.smtp.recipients:
-        raise DemoError("the sample mails need smtp.listen and an address in smtp.recipients")
+    host, port, recipient = _door(settings)
     try:
-        with _door(settings.smtp.listen, time.monotonic() + wait_seconds) as door:
+        with smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS) as door:
             for octets in missing:
-                door.sendmail(ENVELOPE_SENDER, settings.smtp.recipients[:1], octets)
+                door.sendmail(ENVELOPE_SENDER, [recipient], octets)
+    except ConnectionRefusedError as error:
+        raise DoorClosedError(f"nobody listens on {settings.smtp.listen}; `mailrouter run` opens the door") from error
     except (OSError, smtplib.SMTPException) as error:
-        raise DemoError(f"the SMTP door at {settings.smtp.listen} did not take the sample mails: {error}") from error
+        raise DemoError(f"the SMTP door on {settings.smtp.listen} did not take the sample mails: {error}") from error
     return len(missing)
 
 
-def _missing(settings: Settings) -> list[bytes]:
+def send_command(settings: Settings) -> str:
+    """A shell command that sends one mail to the door with nothing but Python."""
+    host, port, recipient = _door(settings)
+    script = (
+        "import smtplib, email.message, email.utils; m = email.message.EmailMessage(); "
+        f'm["From"], m["To"], m["Subject"] = "anna@avsandare.example", "{recipient}", "Oplogad gata"; '
+        'm["Message-ID"] = email.utils.make_msgid(domain="avsandare.example"); '
+        'm.set_content("Ingen har plogat Mariagatan i Majorna på tre dagar."); '
+        f'smtplib.SMTP("{host}", {port}).send_message(m)'
+    )
+    return f"python3 -c {shlex.quote(script)}"
+
+
+def _missing(store: Store) -> list[bytes]:
     """The mails whose Message-ID the register does not know: a second start adds nothing."""
     by_message_id = {letter.head(octets).message_id: octets for octets in demo_mails().values()}
-    opened = store.connect(settings.store)
-    try:
-        with opened.read() as session:
-            known = set(session.exec(select(Mail.message_id).where(col(Mail.message_id).in_(by_message_id))))
-    finally:
-        opened.dispose()
+    with store.read() as session:
+        known = set(session.exec(select(Mail.message_id).where(col(Mail.message_id).in_(by_message_id))))
     return [octets for message_id, octets in by_message_id.items() if message_id not in known]
 
 
-def _door(listen: str, until: float) -> smtplib.SMTP:
-    host, _, port = listen.rpartition(":")
-    while True:
-        try:
-            return smtplib.SMTP(host.strip("[]"), int(port), timeout=TIMEOUT_SECONDS)
-        except ConnectionRefusedError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(0.1)
+def _door(settings: Settings) -> tuple[str, int, str]:
+    """Host and port of the SMTP door, and an address it takes mail for."""
+    if not settings.smtp.listen or not settings.smtp.recipients:
+        raise ConfigError("the sample mails need smtp.listen and an address in smtp.recipients")
+    host, _, port = settings.smtp.listen.rpartition(":")
+    return host.strip("[]"), int(port), settings.smtp.recipients[0]

@@ -175,6 +175,16 @@ class SmtpSmarthost:
                 connection.close()
             return outcome
 
+    def try_out(self) -> str | None:
+        """Why no connection can be had, or None: for whoever sets it up. No mail is sent."""
+        try:
+            connection = self._connect()
+        except (OSError, smtplib.SMTPException) as error:
+            return self._why_not_connected(error)
+        with self._lock:
+            self._idle.append(connection)
+        return None
+
     def close(self) -> None:
         """QUIT every idle connection."""
         with self._lock:
@@ -208,6 +218,8 @@ class SmtpSmarthost:
         else:
             connection = smtplib.SMTP(settings.host, settings.port, self._hostname, timeout=timeout)
         try:
+            # the dot at the end is a small packet of its own: it must not wait for an acknowledgement
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.ehlo_or_helo_if_needed()
             if settings.tls == "starttls":
                 connection.starttls(context=self._tls)
@@ -274,6 +286,7 @@ def _transact(connection: smtplib.SMTP, sender: str, recipient: str, octets: byt
             return refused, False
         under_way = True
         connection.send(_stuffed(octets))
+        connection.send(b".\r\n" if octets.endswith(b"\r\n") else b"\r\n.\r\n")
         code, text = connection.getreply()
     except (OSError, smtplib.SMTPException) as error:
         doubt = " Mejlet kan ändå ha kommit fram." if under_way else ""
@@ -343,8 +356,7 @@ def _refusal(verb: str, code: int, text: bytes) -> Outcome:
 
 
 def _stuffed(octets: bytes) -> bytes:
-    """The mail as DATA wants it: leading dots doubled, ended by a dot on its own line (RFC 5321 4.5.2)."""
+    """The mail with the dot at the start of a line doubled (RFC 5321 4.5.2)."""
     if b"\r\n." in octets:
         octets = octets.replace(b"\r\n.", b"\r\n..")
-    stuffed = b"." + octets if octets.startswith(b".") else octets
-    return stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
+    return b"." + octets if octets.startswith(b".") else octets
