@@ -1,14 +1,48 @@
-"""Where a mail is about: place names in running text, and the district they point to."""
+"""Where a mail is about: place names in running text, and the district they point to.
 
-from collections.abc import Mapping
+Names are met in any inflection ("Bergsjöns"), inside compounds ("Tuveskolan"), without the dots of å, ä and ö,
+and with a slip of the finger. A name that is also an everyday word ("Backa", "Heden") counts only where the
+sentence uses it as a name.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ConfigDict
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+_WORD = re.compile(r"\w+(?:[’':]\w+)*")
+_POSTCODE = re.compile(r"\b(\d{3}) ?(\d{2})\b(?=\s+[A-ZÅÄÖ])")
+_SIGN_OFF = re.compile(
+    r"^\W*(?:mvh|vh|m\.v\.h|(?:med )?(?:vänlig|vänliga|bästa|varma)\b.*hälsning\w*|hälsningar|/\w+)", re.I | re.M
+)
+_COMPOUND = re.compile(
+    r"(?:skolan?s?|badet|torg(?:et)?|vagen|gatan|parken|kyrkan?|hallen|forskolan?|borna|bor|bo|bron|hamnen|stranden|vallen|"
+    r"centrum|bibliotek(?:et)?|gymnasiet|rondellen|motet|leden|tunneln|kajen|berget|omradet|plan|dalen|hojd|sjukhus|borg|"
+    r"garden|angen|arena|simhall|skogen|hallet|trakten)s?$"
+)
+_FOREIGN_ENDING = re.compile(r"(?:i?(?:ssa|lla|sta|lta)|iin|in)$")  # Finnish local cases, folded
+_AROUND = ["i", "pa", "till", "fran", "vid", "mot", "kring", "runt", "genom", "mellan", "nara", "utanfor", "bakom"]
+_BEFORE = frozenset([*_AROUND, "over", "langs", "hela", "in", "at", "from", "near"])
+_NAMING = frozenset(["i", "till", "fran", "vid"])  # before an everyday word these make it a name
+_PERSON = frozenset(["hos", "med", "heter", "av", "och"])  # before Sanna this is a name, but of somebody
+_HOME = frozenset(["bor", "bodde", "flyttade", "flyttat"])
+_MARKS = str.maketrans("åäöéèü", "aaoeeu")
+_SHORTEST_TYPO = 7  # letters; a shorter word is too easily another word
+_SHORTEST_PART = 4
+_AREA, _FACILITY = 1.0, 0.8  # people name their part of town for where it is, a landmark often in passing
+_DISTRICT_NAME = 0.5
+_SENDER = 0.3  # factor for a place in the sender's own address or signature
+_LIVES = 0.7  # factor for a place where somebody says they live or lived
 
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """A stadsområde and the names that lie in it."""
+    """A stadsområde and the names that lie in it. ``everyday`` repeats those that are also ordinary words."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -18,6 +52,17 @@ class District:
     mellanomraden: tuple[str, ...] = ()
     primaromraden: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    streets: tuple[str, ...] = ()
+    facilities: tuple[str, ...] = ()
+    postcodes: tuple[str, ...] = ()  # beginnings of postcodes, without a space
+    everyday: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> dict[str, float]:
+        """Every name with its weight; a mellanområde of several parts also by its parts."""
+        parts = {part for name in self.mellanomraden for part in (name, *name.split("-"))}
+        areas = (*self.former_sdn, *parts, *self.primaromraden, *self.places, *self.streets)
+        return dict.fromkeys(self.facilities, _FACILITY) | {self.name: _DISTRICT_NAME} | dict.fromkeys(areas, _AREA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +77,186 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The places of a text, strongest first, and the district they agree on."""
+    """The places of a text, strongest first, and the district they point to, None when nothing decides."""
 
     district: str | None
     places: tuple[Place, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    words: tuple[str, ...]
+    name: str
+    district: str
+    weight: float
+    everyday: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    written: str
+    folded: str
+    start: int
+    opens: bool  # first word of a sentence
+    alone: bool  # the whole of a sentence, as in "Backa."
+    shouted: bool  # capitals all through, so that they say nothing
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.written)
+
+
 class Gazetteer:
-    """The index of place names."""
+    """The index of place names of all districts."""
 
     def __init__(self, districts: Mapping[str, District]) -> None:
-        self._names = {
-            name.casefold(): (name, key)
-            for key, district in districts.items()
-            for name in (*district.former_sdn, *district.primaromraden, *district.places)
+        self._entries: dict[str, list[_Entry]] = defaultdict(list)
+        for key, district in districts.items():
+            everyday = {fold(name) for name in (*district.everyday, district.name)} - {"hisingen"}
+            for name, weight in district.names.items():
+                words = tuple(fold(name).replace("-", " ").split())
+                self._entries[words[0]].append(_Entry(words, name, key, weight, fold(name) in everyday))
+        for entries in self._entries.values():
+            entries.sort(key=lambda entry: -len(entry.words))
+        self._singles = {
+            word: entry
+            for word, entries in self._entries.items()
+            for entry in entries
+            if len(entry.words) == 1 and not entry.everyday
         }
+        self._beginnings = {word[:_SHORTEST_PART] for word in self._singles}
+        self._long = [word for word in self._singles if len(word) >= _SHORTEST_TYPO - 1]
+        self._slips: dict[str, _Entry | None] = {}
+        self._postcodes = {code: key for key, district in districts.items() for code in district.postcodes}
 
     def find(self, text: str) -> Finding:
-        """Places in ``text`` and the district with the most weight."""
-        padded = f" {text.casefold()} "
-        places = tuple(
-            Place(name, name, district, 1.0)
-            for folded, (name, district) in self._names.items()
-            if f" {folded} " in padded
-        )
-        districts = {place.district for place in places}
-        return Finding(districts.pop() if len(districts) == 1 else None, places)
+        """The places that ``text`` names and the district with most weight; the first named if two weigh the same."""
+        text = unicodedata.normalize("NFC", text)
+        tokens = _tokens(text)
+        signature = _signature_start(text)
+        places = []
+        for index, entry, end in self._matches(tokens):
+            start = tokens[index].start
+            factor = _SENDER if start >= signature else _home_factor(tokens, index)
+            places.append(Place(entry.name, text[start:end], entry.district, entry.weight * factor))
+        places += self._by_postcode(text)
+        places.sort(key=lambda place: -place.weight)
+        return Finding(_decided(places), tuple(places))
+
+    def _matches(self, tokens: Sequence[_Token]) -> Iterator[tuple[int, _Entry, int]]:
+        """Index of the first word, what it names, and where in the text the name ends."""
+        index = 0
+        while index < len(tokens):
+            entry = self._written_out(tokens, index)
+            length = len(entry.words) if entry else 1
+            entry = entry or self._compound(tokens[index]) or self._slip(tokens, index)
+            if entry is not None:
+                yield index, entry, tokens[index + length - 1].end
+            index += length
+
+    def _written_out(self, tokens: Sequence[_Token], index: int) -> _Entry | None:
+        for form in _base_forms(tokens[index].folded):
+            for entry in self._entries.get(form, ()):
+                words = tokens[index : index + len(entry.words)]
+                whole = len(words) == len(entry.words) and all(map(_same, words, entry.words))
+                if whole and (not entry.everyday or _used_as_name(tokens, index)):
+                    return entry
+        return None
+
+    def _compound(self, token: _Token) -> _Entry | None:
+        """Tuveskolan, Angeredsbo, Hisingenillä: a name with a common last part."""
+        if token.folded[:_SHORTEST_PART] not in self._beginnings:
+            return None
+        for pattern in (_COMPOUND, _FOREIGN_ENDING):
+            if (match := pattern.search(token.folded)) is None or match.start() < _SHORTEST_PART:
+                continue
+            first = token.folded[: match.start()]
+            for form in (first, first.removesuffix("s"), f"{first}n", f"{first}a", f"{first}e"):
+                if len(form) >= _SHORTEST_PART and form in self._singles:
+                    return self._singles[form]
+        return None
+
+    def _slip(self, tokens: Sequence[_Token], index: int) -> _Entry | None:
+        """A long name with one letter wrong, where a name is to be expected."""
+        token = tokens[index]
+        expected = _follows_preposition(tokens, index) or (token.written[0].isupper() and not token.opens)
+        if len(token.folded) < _SHORTEST_TYPO or not expected:
+            return None
+        if token.folded not in self._slips:
+            if len(self._slips) > 100_000:  # bounded: a daemon meets new words for months
+                self._slips.clear()
+            self._slips[token.folded] = self._nearest(token.folded)
+        return self._slips[token.folded]
+
+    def _nearest(self, word: str) -> _Entry | None:
+        for form in _base_forms(word):
+            best = process.extractOne(form, self._long, scorer=OSA.distance, score_cutoff=1)
+            if best is not None and best[0][0] == form[0] and len(form) >= _SHORTEST_TYPO - 1:
+                return self._singles[best[0]]
+        return None
+
+    def _by_postcode(self, text: str) -> Iterator[Place]:
+        for match in _POSTCODE.finditer(text):
+            code = match[1] + match[2]
+            district = next((self._postcodes[code[:n]] for n in (5, 4, 3) if code[:n] in self._postcodes), None)
+            if district is not None:
+                yield Place(f"postnummer {match[1]} {match[2]}", match[0], district, _SENDER)
+
+
+def fold(text: str) -> str:
+    """Lower case without the dots of å, ä and ö."""
+    return text.lower().translate(_MARKS)
+
+
+def _tokens(text: str) -> list[_Token]:
+    matches = list(_WORD.finditer(text))
+    shouting = sum(map(str.isupper, text)) > sum(map(str.islower, text))
+    tokens = []
+    for index, match in enumerate(matches):
+        gap = text[matches[index - 1].end() if index else 0 : match.start()].strip(" \"'”’(-")
+        after = text[match.end() : matches[index + 1].start() if index + 1 < len(matches) else len(text)]
+        opens = index == 0 or gap.endswith((".", "!", "?", ":", "\n", "•", "–", ">"))
+        alone = opens and (index + 1 == len(matches) or after.lstrip(" ").startswith((".", "!", "\n")))
+        tokens.append(_Token(match[0], fold(match[0]), match.start(), opens, alone, shouting))
+    return tokens
+
+
+def _base_forms(word: str) -> tuple[str, ...]:
+    """The word, and without the genitive s."""
+    return (word, word[:-1]) if len(word) > 4 and word.endswith("s") else (word,)
+
+
+def _same(token: _Token, wanted: str) -> bool:
+    return token.folded in (wanted, f"{wanted}s")
+
+
+def _follows_preposition(tokens: Sequence[_Token], index: int) -> bool:
+    return index > 0 and tokens[index - 1].folded in _BEFORE
+
+
+def _used_as_name(tokens: Sequence[_Token], index: int) -> bool:
+    """A capital inside a sentence, a sentence of its own, or "i" before a word without the definite ending."""
+    token = tokens[index]
+    if token.written[0].isupper() and not token.shouted:
+        of_person = index > 0 and tokens[index - 1].folded in _PERSON
+        return (not token.opens and not of_person) or token.alone or _follows_preposition(tokens, index)
+    naming = index > 0 and tokens[index - 1].folded in _NAMING
+    return naming and not token.folded.endswith(("en", "et", "an"))
+
+
+def _home_factor(tokens: Sequence[_Token], index: int) -> float:
+    near = {token.folded for token in tokens[max(0, index - 3) : index]}
+    return _LIVES if near & _HOME else 1.0
+
+
+def _signature_start(text: str) -> int:
+    """Where the closing phrase of a mail stands, or its end when there is none in the last part."""
+    closings = [match.start() for match in _SIGN_OFF.finditer(text) if match.start() > len(text) * 0.6]
+    return closings[0] if closings else len(text)
+
+
+def _decided(places: Sequence[Place]) -> str | None:
+    sums: dict[str, float] = defaultdict(float)
+    for place in places:
+        sums[place.district] += place.weight
+    return max(sums, key=sums.__getitem__) if sums else None
