@@ -148,7 +148,7 @@ def run_role(role: str, settings: Settings, stop: Stop) -> None:
 
 
 def _doors(settings: Settings, opened: Store, stop: Stop) -> None:
-    from mailrouter.doors import Doors  # noqa: PLC0415 (each role loads only what it needs)
+    from mailrouter.doors.run import Doors  # noqa: PLC0415 (each role loads only what it needs)
 
     doors = Doors(opened, settings)
     doors.start()
@@ -175,7 +175,7 @@ def _desk(settings: Settings, opened: Store, stop: Stop) -> None:
     import uvicorn  # noqa: PLC0415 (each role loads only what it needs)
 
     from mailrouter import organisation  # noqa: PLC0415
-    from mailrouter.desk import create_app  # noqa: PLC0415
+    from mailrouter.desk.app import create_app  # noqa: PLC0415
 
     app = create_app(opened, settings, organisation.load(settings.classify.organisation))
     host, _, port = settings.desk.listen.rpartition(":")

@@ -170,7 +170,11 @@ def _carry(
         log.exception("forward-not-composed case=%s", task.case_number)
         return Never(f"Mejlet gick inte att sätta ihop ({type(error).__name__}). Felet finns i driftloggen.")
     log.info("forward-sending case=%s", task.case_number)
-    outcome = smarthost.send(compose.reply_address(token, settings), recipient, octets)
+    try:
+        outcome = smarthost.send(compose.reply_address(token, settings), recipient, octets)
+    except Exception as error:
+        log.exception("forward-not-sent case=%s", task.case_number)
+        return Later(f"Fel i mailrouter ({type(error).__name__}). Felet finns i driftloggen.")
     if isinstance(outcome, Sent):
         log.info("forward-handed-over case=%s", task.case_number)
     return outcome
@@ -358,10 +362,12 @@ def _said(failure: Failure) -> str:
     return " ".join(filter(None, [failure.recipient, failure.action, failure.status, failure.diagnostic]))
 
 
-def outbox(session: Session) -> list[dict[str, Any]]:
-    """Every outgoing mail with its attempts, oldest first, ready for JSON."""
+def outbox(session: Session, case_id: int | None = None) -> list[dict[str, Any]]:
+    """Every outgoing mail (of one case) with its attempts, oldest first, ready for JSON."""
     attempts: dict[int, list[dict[str, Any]]] = {}
-    for attempt in session.exec(select(Attempt).order_by(col(Attempt.id))):
+    of_case = (col(Dispatch.case_id) == case_id,) if case_id is not None else ()
+    tried = select(Attempt).join(Dispatch, col(Dispatch.id) == Attempt.dispatch_id).where(*of_case)
+    for attempt in session.exec(tried.order_by(col(Attempt.id))):
         attempts.setdefault(attempt.dispatch_id, []).append(
             {
                 "started_at": attempt.started_at.isoformat(),
@@ -370,7 +376,7 @@ def outbox(session: Session) -> list[dict[str, Any]]:
                 "reply": attempt.reply,
             }
         )
-    statement = select(Dispatch, Case.number).join(Case, col(Case.id) == Dispatch.case_id).order_by(col(Dispatch.id))
+    statement = select(Dispatch, Case.number).join(Case, col(Case.id) == Dispatch.case_id).where(*of_case)
     return [
         {
             "case": of,
@@ -381,5 +387,5 @@ def outbox(session: Session) -> list[dict[str, Any]]:
             "token": dispatch.token,
             "attempts": attempts.get(dispatch.id, []),
         }
-        for dispatch, of in session.exec(statement)
+        for dispatch, of in session.exec(statement.order_by(col(Dispatch.id)))
     ]

@@ -7,14 +7,14 @@ goes to quarantine, where a person sees it; nothing here ever loses or blocks an
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
 
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlmodel import Session, col, select
 
 from mailrouter import diarium, forward, letter
-from mailrouter.classify import Classifier, Query, query_of
+from mailrouter.classify import Query, query_of
 from mailrouter.classify.values import Verdict
 from mailrouter.config import Settings
 from mailrouter.diarium import DiariumError, EventKind
@@ -26,6 +26,13 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # a mail whose reading ended the process this often is not read again unasked
 UNREADABLE = "unreadable"
+
+
+class Judge(Protocol):
+    """Whatever suggests: ``classify.Classifier``, or another one."""
+
+    def classify(self, queries: Sequence[Query], on: date) -> list[Verdict]:
+        """One verdict a query, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class _Read:
         return UNREADABLE not in self.defects
 
 
-def read_due(store: Store, classifier: Classifier, settings: Settings, now: datetime) -> int:
+def read_due(store: Store, judge: Judge, settings: Settings, now: datetime) -> int:
     """Read and judge up to ``settings.work.batch`` mails; how many were claimed."""
     lease = timedelta(seconds=settings.work.lease_seconds)
     with store.write() as session:
@@ -52,7 +59,7 @@ def read_due(store: Store, classifier: Classifier, settings: Settings, now: date
         mails = [(mail.id, mail.disposition, mail.attempts) for mail in claimed]
     log.debug("reading-claimed mails=%d", len(mails))
     reads = [_read(store, *mail) for mail in mails]
-    verdicts = _judge(classifier, [read.query for read in reads if read.query is not None], now)
+    verdicts = _verdicts(judge, [read.query for read in reads if read.query is not None], now)
     log.debug("reading-judged mails=%d", len(reads))
     if reads:
         with store.write() as session:
@@ -80,17 +87,15 @@ def _unreadable(mail_id: int) -> _Read:
     return _Read(mail_id, "", Nature.HUMAN, None, (UNREADABLE,), None)
 
 
-def _judge(classifier: Classifier, queries: Sequence[Query], now: datetime) -> dict[str, Verdict]:
+def _verdicts(judge: Judge, queries: Sequence[Query], now: datetime) -> dict[str, Verdict]:
     """Verdicts by mail id; when the batch fails, one by one, so that only the culprit stays unsorted."""
     try:
-        return {
-            query.id: verdict for query, verdict in zip(queries, classifier.classify(queries, now.date()), strict=True)
-        }
+        return {query.id: verdict for query, verdict in zip(queries, judge.classify(queries, now.date()), strict=True)}
     except Exception:
         log.exception("classify-failed mails=%d", len(queries))
         if len(queries) <= 1:
             return {}
-        return {key: verdict for query in queries for key, verdict in _judge(classifier, [query], now).items()}
+        return {key: verdict for query in queries for key, verdict in _verdicts(judge, [query], now).items()}
 
 
 def _keep_alone(session: Session, read: _Read, verdict: Verdict | None, now: datetime) -> None:

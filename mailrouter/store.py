@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
-from sqlalchemy import URL, ColumnElement, Engine, event, make_url, or_, text
+from sqlalchemy import URL, ColumnElement, Engine, event, literal, make_url, or_, text
 from sqlalchemy import create_engine as sa_create_engine
 from sqlmodel import Session, col, select
 
@@ -51,6 +51,11 @@ class Store:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
+    def has_due(self, table: type[Work], now: datetime) -> bool:
+        """True when ``claim`` may find something; asks without the write lock, so that idling costs nobody."""
+        with self.read() as session:
+            return session.exec(select(literal(1)).where(*_claimable(table, now)).limit(1)).first() is not None
+
     def claim(
         self,
         session: Session,
@@ -67,9 +72,7 @@ class Store:
         """
         due = (
             select(table)
-            .where(col(table.due_at) <= now)
-            .where(or_(col(table.leased_until).is_(None), col(table.leased_until) < now))
-            .where(*where)
+            .where(*_claimable(table, now), *where)
             .order_by(col(table.due_at))
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -104,6 +107,10 @@ class Store:
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _claimable(table: type[Work], now: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return col(table.due_at) <= now, or_(col(table.leased_until).is_(None), col(table.leased_until) < now)
 
 
 def _is_dead(holder: str) -> bool:

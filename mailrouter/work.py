@@ -14,7 +14,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import OperationalError
 
-from mailrouter import classify, deadlines, forward, reading, seal
+from mailrouter import classify, deadlines, forward, organisation, reading, seal
 from mailrouter.config import Settings
 from mailrouter.smarthost import open_smarthost
 from mailrouter.store import Store
@@ -33,6 +33,7 @@ class Work:
         self._store = store
         self._settings = settings
         self._smarthost = open_smarthost(settings)
+        self._city = organisation.load(settings.classify.organisation)
         self._classifier = classify.load(settings.classify)
         self._counts: dict[str, int] = {}
         self._released = False
@@ -89,13 +90,22 @@ class Work:
                 log.info("work-released rows=%d", released)
 
     def _read(self) -> int:
-        return reading.read_due(self._store, self._classifier, self._settings, datetime.now(UTC))
+        now = datetime.now(UTC)
+        if not self._store.has_due(Mail, now):
+            return 0
+        return reading.read_due(self._store, self._classifier, self._settings, now)
 
     def _send(self) -> int:
-        return forward.send_due(self._store, self._smarthost, self._settings, datetime.now(UTC))
+        now = datetime.now(UTC)
+        if not self._store.has_due(Dispatch, now):
+            return 0
+        return forward.send_due(self._store, self._smarthost, self._settings, now, organisation=self._city)
 
     def _remind(self) -> int:
-        return deadlines.remind_due(self._store, self._settings, datetime.now(UTC))
+        now = datetime.now(UTC)
+        if not self._store.has_due(Assignment, now):
+            return 0
+        return deadlines.remind_due(self._store, self._settings, now)
 
     def _seal(self) -> int:
         with self._store.write() as session:

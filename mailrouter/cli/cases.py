@@ -12,6 +12,28 @@ from mailrouter.cli.common import config_option, echo_json, echo_table, json_opt
 from mailrouter.tables import Case, CaseState, Event, Mail, RawMail
 
 
+COLUMNS = (
+    "number",
+    "state",
+    "attention",
+    "arrived_on",
+    "answer_due",
+    "sender",
+    "sender_name",
+    "subject",
+    "subject_public",
+    "kind",
+    "district",
+    "flags",
+    "language",
+    "wants_answer",
+    "opened_at",
+    "closed_at",
+    "suggested_at",
+    "last_event",
+)
+
+
 @click.group()
 def case() -> None:
     """Show and decide cases."""
@@ -90,7 +112,8 @@ def outbox(config_file: Path | None, as_json: bool) -> None:
     if as_json:
         echo_json(rows)
     else:
-        echo_table(rows, ("number", "kind", "recipient", "state", "due_at", "reply"))
+        said = [row | {"said": row["attempts"][-1]["reply"] if row["attempts"] else ""} for row in rows]
+        echo_table(said, ("case", "kind", "recipient", "state", "due_at", "said"))
 
 
 def summary(session: Session, found: Case) -> dict[str, Any]:
@@ -98,7 +121,7 @@ def summary(session: Session, found: Case) -> dict[str, Any]:
     suggestion = found.suggestion or {}
     parts = triage.assignments(session, found.id)
     mail = triage.opening_mail(session, found.id)
-    return found.model_dump(exclude={"suggestion", "last_hash", "year", "serial"}) | {
+    return {column: getattr(found, column) for column in COLUMNS} | {
         "source": mail.source,
         "source_key": mail.source_key,
         "message_id": mail.message_id,

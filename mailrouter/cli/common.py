@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -46,7 +47,12 @@ def open_store(config_file: Path | None) -> tuple[Settings, Store]:
 
 def echo_json(value: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> str:
+    """Moments and dates as ISO 8601 has them; states by their names."""
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def echo_table(rows: Sequence[dict[str, Any]], columns: Iterable[str]) -> None:
