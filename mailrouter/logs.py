@@ -5,7 +5,7 @@ import re
 from types import TracebackType
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-NOISY = ("alembic", "apscheduler", "mail.log", "imapclient", "python_multipart", "uvicorn.error")
+NOISY = ("alembic", "apscheduler", "imapclient", "mail.log", "mailparser", "python_multipart", "uvicorn.error")
 _ROW = re.compile(r"^.*DETAIL: .*$\n?", re.MULTILINE)  # PostgreSQL repeats the row that it refused
 
 
@@ -23,3 +23,4 @@ def set_up(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a beat that is skipped while work goes on is no fault

@@ -11,7 +11,6 @@ from mailrouter import diarium, forward, triage
 from mailrouter.cli.common import config_option, echo_json, echo_table, json_option, open_store
 from mailrouter.tables import Case, CaseState, Event, Mail, RawMail
 
-
 COLUMNS = (
     "number",
     "state",

@@ -3,7 +3,6 @@
 import logging
 import signal
 import threading
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from mailrouter import config as configuration
 from mailrouter import daemon, demo
 from mailrouter.cli.common import config_option, echo_json, json_option, load, open_store
 from mailrouter.config import ConfigError, Settings
-from mailrouter.desk import auth
+from mailrouter.role import ROLES, Stop
 from mailrouter.store import Store
 from mailrouter.tables import Heartbeat, Role, User
 
@@ -28,9 +27,9 @@ ALIVE = timedelta(seconds=60)
 
 def _roles(_context: click.Context, _parameter: click.Parameter, value: str) -> Sequence[str]:
     roles = [role.strip() for role in value.split(",") if role.strip()]
-    unknown = [role for role in roles if role not in daemon.ROLES]
+    unknown = [role for role in roles if role not in ROLES]
     if unknown or not roles:
-        raise click.BadParameter(f"choose among {', '.join(daemon.ROLES)}")
+        raise click.BadParameter(f"choose among {', '.join(ROLES)}")
     return roles
 
 
@@ -39,7 +38,7 @@ def _roles(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 @click.option(
     "--only",
     "roles",
-    default=",".join(daemon.ROLES),
+    default=",".join(ROLES),
     show_default=True,
     callback=_roles,
     help="Run only these roles on this node; the others run elsewhere on the same database.",
@@ -51,7 +50,7 @@ def run(config_file: Path | None, roles: Sequence[str], with_demo: bool) -> None
     problems = checks.start_problems(settings)
     if problems:
         raise ConfigError("\n".join(problems))
-    stop = daemon.Stop()
+    stop = Stop()
     signal.signal(signal.SIGTERM, stop.set)
     signal.signal(signal.SIGINT, stop.set)
     store = daemon.open_store(settings, stop, lambda sentence: click.echo(sentence, err=True))
@@ -71,6 +70,8 @@ def _prepare_demo(store: Store, settings: Settings) -> None:
         raise ConfigError(
             f"--demo makes a login anybody knows; desk.listen is {settings.desk.listen}, not this machine"
         )
+    from mailrouter.desk import auth  # noqa: PLC0415 (argon2 and the web are for the desk's commands only)
+
     with store.write() as session:
         if session.exec(select(User).where(User.name == DEMO_USER)).first() is None:
             auth.create_user(session, DEMO_USER, DEMO_PASSWORD, Role.ADMIN, datetime.now(UTC))
@@ -100,7 +101,7 @@ def _destination(settings: Settings) -> str:
     return f"{settings.smarthost.host}:{settings.smarthost.port}"
 
 
-def _feed_demo(store: Store, settings: Settings, stop: daemon.Stop) -> None:
+def _feed_demo(store: Store, settings: Settings, stop: Stop) -> None:
     """Once the door listens, send the sample mails that are not in the register yet."""
     while not stop.wished:
         try:
@@ -163,19 +164,4 @@ def health(config_file: Path | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@click.command(hidden=True)
-@click.argument("name", type=click.Choice(daemon.ROLES))
-@config_option
-def role(name: str, config_file: Path | None) -> None:
-    """Run one role in this process; `run` starts it and watches over it."""
-    settings = load(config_file)
-    stop = daemon.Stop()
-    signal.signal(signal.SIGTERM, stop.set)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tells us in order
-    daemon.watch_parent(stop)
-    started = time.monotonic()
-    daemon.run_role(name, settings, stop)
-    logging.getLogger(__name__).info("role-ended role=%s after=%.0fs", name, time.monotonic() - started)
-
-
-COMMANDS: list[click.Command] = [run, demo_command, check, health, role]
+COMMANDS: list[click.Command] = [run, demo_command, check, health]

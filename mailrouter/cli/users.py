@@ -7,7 +7,6 @@ import click
 from sqlmodel import Session, col, select
 
 from mailrouter.cli.common import config_option, echo_json, echo_table, json_option, open_store
-from mailrouter.desk import auth
 from mailrouter.tables import Login, Role, User
 
 ROLE = click.option(
@@ -46,6 +45,8 @@ def _password(file: Path | None) -> str:
 @config_option
 def add(name: str, role: str, password_file: Path | None, config_file: Path | None) -> None:
     """Add a user; the password is asked for."""
+    from mailrouter.desk import auth  # noqa: PLC0415 (argon2 and the web are for the desk's commands only)
+
     _, store = open_store(config_file)
     password = _password(password_file)
     with store.write() as session:
@@ -76,6 +77,8 @@ def list_users(config_file: Path | None, as_json: bool) -> None:
 @config_option
 def password(name: str, password_file: Path | None, config_file: Path | None) -> None:
     """Give a user a new password; logins that are open end."""
+    from mailrouter.desk import auth  # noqa: PLC0415 (as above)
+
     _, store = open_store(config_file)
     new = _password(password_file)
     with store.write() as session:
