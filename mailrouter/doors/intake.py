@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mailrouter.config import Settings
 from mailrouter.ingest import Arrival, Cursor, Entry, Taken, bare, entry_of, register
@@ -109,7 +110,7 @@ class Intake:
         try:
             taken = self._register(_as_one(parcels))
         except Exception as error:  # noqa: BLE001 (whatever it is, the doors must hear it and answer 451)
-            if len(parcels) > 1 and not _database_down(error):
+            if len(parcels) > 1 and not unavailable(error):
                 for parcel in parcels:
                     self._commit([parcel])
                 return
@@ -123,7 +124,7 @@ class Intake:
     def _commit_singly(self, parcel: _Parcel, error: Exception) -> None:
         """The mails of a parcel one by one, the troublesome one as bare octets; the cursor moves with the last."""
         try:
-            if _database_down(error):
+            if unavailable(error):
                 raise error
             taken: list[Taken] = []
             for entry in parcel.entries:
@@ -139,7 +140,7 @@ class Intake:
         try:
             return self._register([([entry], cursor)])
         except Exception as error:
-            if _database_down(error):
+            if unavailable(error):
                 raise
             log.warning("intake-bare source_key=%s error=%s", entry.arrival.source_key, _name(error))
             return self._register([([bare(entry)], cursor)])
@@ -168,9 +169,9 @@ def _as_one(parcels: list[_Parcel]) -> list[tuple[Sequence[Entry], Cursor | None
     return list(groups)
 
 
-def _database_down(error: Exception) -> bool:
-    """True when no mail can be stored now (gone, locked, disk full), false when this one cannot."""
-    return isinstance(error, OperationalError | InterfaceError)
+def unavailable(error: Exception) -> bool:
+    """True when no mail can be stored now (database gone, locked, disk full, closing), false when this one cannot."""
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | IntakeClosedError)
 
 
 def _name(error: Exception) -> str:

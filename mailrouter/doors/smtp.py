@@ -134,8 +134,7 @@ class SmtpDoor:
         await asyncio.sleep(0)
 
     def _close_sockets(self) -> None:
-        for opened in self._sockets.values():
-            path = opened.getsockname() if opened.family == socket.AF_UNIX and opened.fileno() >= 0 else None
+        for name, opened in self._sockets.items():
             opened.close()
-            if path:
-                Path(path).unlink(missing_ok=True)
+            if opened.family == socket.AF_UNIX:
+                Path(self._listen[name]).unlink(missing_ok=True)
