@@ -21,7 +21,7 @@ from mailrouter.config import Settings
 from mailrouter.store import Store
 from mailrouter.tables import Heartbeat
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("mailrouter.role")
 
 ROLES = ("doors", "work", "desk")
 HEARTBEAT_SECONDS = 10

@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
 from sqlalchemy import URL, ColumnElement, Engine, event, literal, make_url, or_, text
 from sqlalchemy import create_engine as sa_create_engine
 from sqlmodel import Session, col, select
 
 from mailrouter import config
 from mailrouter.tables import Claim
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 Work = TypeVar("Work", bound=Claim)
 
@@ -214,7 +215,9 @@ def _sqlite_begin(connection: Any) -> None:
 
 def migrate(store: Store, revision: str = "head") -> None:
     """Bring the schema to ``revision``; nodes that start together wait for each other."""
-    alembic = AlembicConfig()
+    from alembic.config import Config  # noqa: PLC0415 (only a start migrates)
+
+    alembic = Config()
     alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with store.engine.connect().execution_options(mailrouter_write=True) as connection:
         alembic.attributes["connection"] = connection
@@ -229,7 +232,9 @@ def migrate(store: Store, revision: str = "head") -> None:
                 connection.commit()
 
 
-def _move(alembic: AlembicConfig, revision: str) -> None:
+def _move(alembic: "Config", revision: str) -> None:
+    from alembic import command  # noqa: PLC0415
+
     if revision == "base":
         command.downgrade(alembic, "base")
     else:

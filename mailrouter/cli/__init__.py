@@ -2,15 +2,45 @@
 
 import os
 import sys
+from importlib import import_module
 from typing import NoReturn
 
 import click
-from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from mailrouter.cli import decisions, judging, proof, service, users
+# Each command and the room it is in: only the room of the command that runs is loaded.
+ROOMS = {
+    "run": "service",
+    "demo": "service",
+    "check": "service",
+    "health": "service",
+    "suggest": "judging",
+    "train": "judging",
+    "units": "judging",
+    "case": "decisions",
+    "outbox": "decisions",
+    "reconcile": "proof",
+    "verify": "proof",
+    "user": "users",
+}
+
+
+class Rooms(click.Group):
+    """A group that loads a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (the signature is click's)
+        """The commands in the order of ROOMS."""
+        return list(ROOMS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command from its room; None when there is none of that name."""
+        if cmd_name not in ROOMS:
+            return None
+        commands: dict[str, click.Command] = import_module(f"mailrouter.cli.{ROOMS[cmd_name]}").COMMANDS
+        return commands[cmd_name]
 
 
 @click.group(
+    cls=Rooms,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Each command explains itself: mailrouter COMMAND --help",
 )
@@ -19,13 +49,8 @@ def commands() -> None:
     """mailrouter: the e-mail gateway of a city's contact centre."""
 
 
-for group in (service.COMMANDS, judging.COMMANDS, decisions.COMMANDS, proof.COMMANDS, users.COMMANDS):
-    for command in group:
-        commands.add_command(command)
-
-
 def main() -> NoReturn:
-    """Run a command; what can be expected to go wrong ends as a sentence on stderr."""
+    """Run a command; what goes wrong ends as a sentence on stderr and a non-zero exit."""
     try:
         commands(standalone_mode=False)
     except click.exceptions.Abort:
@@ -36,17 +61,25 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has seen enough
         sys.exit(0)
-    except OperationalError as error:
-        _fail(f"the database does not answer: {str(error.orig).strip().partition(chr(10))[0]}")
-    except ProgrammingError:
-        _fail("the database has no mailrouter schema yet; `mailrouter run` creates it")
     except Exception as error:
         if os.environ.get("MAILROUTER_TRACEBACK"):
             raise
-        if isinstance(error, OSError) or type(error).__module__.startswith("mailrouter."):
-            _fail(str(error))  # the message of an error of ours is the sentence a person reads
-        _fail(f"this should not happen: {type(error).__name__}: {error} (MAILROUTER_TRACEBACK=1 shows where)")
+        _fail(_sentence(error))
     sys.exit(0)
+
+
+def _sentence(error: Exception) -> str:
+    """What a person can do something with. The message of an error of ours is written to be read."""
+    if isinstance(error, OSError) or type(error).__module__.startswith("mailrouter."):
+        return str(error)
+    if "sqlalchemy" in sys.modules:
+        from sqlalchemy.exc import OperationalError, ProgrammingError  # noqa: PLC0415 (only if it is loaded already)
+
+        if isinstance(error, ProgrammingError) or "no such table" in str(error):
+            return "the database has no mailrouter schema yet; `mailrouter run` creates it"
+        if isinstance(error, OperationalError):
+            return f"the database does not answer: {str(error.orig).strip().partition(chr(10))[0]}"
+    return f"this should not happen: {type(error).__name__}: {error} (MAILROUTER_TRACEBACK=1 shows where)"
 
 
 def _fail(sentence: str, status: int = 1) -> NoReturn:

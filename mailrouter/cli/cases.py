@@ -104,7 +104,7 @@ def raw(number: str, config_file: Path | None) -> None:
 @config_option
 @json_option
 def outbox(config_file: Path | None, as_json: bool) -> None:
-    """List outgoing mails with every attempt and the server's words."""
+    """List outgoing mails with every attempt."""
     _, store = open_store(config_file)
     with store.read() as session:
         rows = forward.outbox(session)

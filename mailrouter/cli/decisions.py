@@ -137,4 +137,4 @@ def reopen(on: Decision, reason: str) -> Case:
     return triage.reopen(on.session, on.case_id, reason=reason, **on.who)
 
 
-COMMANDS: list[click.Command] = [case, outbox]
+COMMANDS: dict[str, click.Command] = {"case": case, "outbox": outbox}

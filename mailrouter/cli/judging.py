@@ -32,7 +32,7 @@ from mailrouter.tables import Case, Event
 )
 @config_option
 def suggest(files: tuple[Path, ...], jsonl: Path | None, config_file: Path | None) -> None:
-    """Say which area and förvaltning mails belong to: one JSON object a line.
+    """Suggest area and förvaltning, one JSON object a mail.
 
     Needs no database and no configuration.
     """
@@ -80,7 +80,10 @@ def _count_lines(file: Path) -> int | None:
 @config_option
 @click.option("--seed-only", is_flag=True, help="Leave the confirmed cases of the register out.")
 def train(config_file: Path | None, seed_only: bool) -> None:
-    """Make a new model version from the seed corpus and the confirmed cases; use it if it is better."""
+    """Make a new model version.
+
+    Learns from the seed corpus and the confirmed cases; the new version is used if it is better.
+    """
     from mailrouter import training  # noqa: PLC0415 (scikit-learn takes its time)
 
     settings = load(config_file)
@@ -112,7 +115,10 @@ def _labelled(session: Session, event: Event, case: Case) -> Labelled:
 @config_option
 @json_option
 def units(query: str, config_file: Path | None, as_json: bool) -> None:
-    """List the förvaltningar and companies, or those that QUERY finds by name, old name or area."""
+    """List or find förvaltningar and companies.
+
+    QUERY finds them by name, old name or area.
+    """
     city = organisation.load(config.load(config_file).classify.organisation)
     found = city.find_units(query) if query else list(city.units.values())
     if query:
@@ -125,4 +131,4 @@ def units(query: str, config_file: Path | None, as_json: bool) -> None:
         echo_table(rows, ("id", "name", "mailbox"))
 
 
-COMMANDS: list[click.Command] = [suggest, train, units]
+COMMANDS: dict[str, click.Command] = {"suggest": suggest, "train": train, "units": units}

@@ -17,7 +17,10 @@ from mailrouter.reports import reconcile as reconciling
 @config_option
 @json_option
 def reconcile(config_file: Path | None, as_json: bool) -> None:
-    """Compare what was acknowledged with what is registered, per source; exit 1 if a mail is unaccounted for."""
+    """Show that no mail is lost.
+
+    Compares what the doors acknowledged with what is registered, per source; exit 1 if a mail is unaccounted for.
+    """
     _, store = open_store(config_file)
     with store.read() as session:
         result = reconciling.reconcile(session)
@@ -37,7 +40,10 @@ def reconcile(config_file: Path | None, as_json: bool) -> None:
 @json_option
 @click.option("--seal", "seal_now", is_flag=True, help="Seal the newest events first (done nightly by itself).")
 def verify(config_file: Path | None, as_json: bool, seal_now: bool) -> None:
-    """Check every case's chain of events, the anchors, and the octets of every mail; exit 1 on any fault."""
+    """Show that history is unchanged.
+
+    Checks every case's chain of events, the anchors, and the octets of every mail; exit 1 on any fault.
+    """
     _, store = open_store(config_file)
     if seal_now:
         with store.write() as session:
@@ -65,4 +71,4 @@ def verify(config_file: Path | None, as_json: bool, seal_now: bool) -> None:
         raise SystemExit(1)
 
 
-COMMANDS: list[click.Command] = [reconcile, verify]
+COMMANDS: dict[str, click.Command] = {"reconcile": reconcile, "verify": verify}

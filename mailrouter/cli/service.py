@@ -121,7 +121,10 @@ def _feed_demo(store: Store, settings: Settings, stop: Stop) -> None:
 @click.command("demo", epilog="Example: mailrouter demo")
 @config_option
 def demo_command(config_file: Path | None) -> None:
-    """Send a dozen varied Swedish sample mails to the running SMTP door; those already registered are left out."""
+    """Send sample mails to the running SMTP door.
+
+    A dozen varied Swedish ones; those that are registered already are left out.
+    """
     settings, store = open_store(config_file)
     click.echo(f"{demo.feed(settings, store)} sample mails sent to {settings.smtp.listen}.")
 
@@ -130,7 +133,10 @@ def demo_command(config_file: Path | None) -> None:
 @config_option
 @click.option("--connect", is_flag=True, help="Also try the database, IMAP accounts and the smarthost.")
 def check(config_file: Path | None, connect: bool) -> None:
-    """Say in sentences what is wrong with the configuration, the organisation, the rules and the model."""
+    """Say in sentences what is wrong with the configuration.
+
+    Looks at the settings, the organisation, the rules with their examples, and the model; exit 1 if anything is wrong.
+    """
     settings = configuration.load(config_file)
     problems = checks.problems(settings, connect=connect)
     for sentence in problems:
@@ -146,7 +152,10 @@ def check(config_file: Path | None, connect: bool) -> None:
 @config_option
 @json_option
 def health(config_file: Path | None, as_json: bool) -> None:
-    """Tell whether the database answers and every role has shown life; exit 1 if not."""
+    """Tell whether every part of the service is alive.
+
+    Exit 1 when the database does not answer or a role has been silent for a minute.
+    """
     logging.disable(logging.WARNING)
     _, store = open_store(config_file)
     now = datetime.now(UTC)
@@ -164,4 +173,4 @@ def health(config_file: Path | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-COMMANDS: list[click.Command] = [run, demo_command, check, health]
+COMMANDS: dict[str, click.Command] = {"run": run, "demo": demo_command, "check": check, "health": health}

@@ -113,4 +113,4 @@ def _log_out(session: Session, found: User) -> None:
         session.delete(login)
 
 
-COMMANDS: list[click.Command] = [user]
+COMMANDS: dict[str, click.Command] = {"user": user}
