@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 TEST_PACKAGES := dovecot-imapd dovecot-lmtpd postfix postgresql chromium isync swaks
 UV_COMPILE = $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-.PHONY: help run install test lint format bench evaluate lock clean
+.PHONY: help run install test lint format bench docs evaluate lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: $(VENV)/test.stamp ## Format the code and mend what a linter can
 bench: $(VENV)/test.stamp ## Measure durable accept beside Postfix (docs/performance.md)
 	@deploy/debian-packages $(TEST_PACKAGES)
 	@$(BIN)/python -m bench
+
+docs: $(VENV)/run.stamp ## Write docs/settings.md from the settings
+	@$(BIN)/python -m mailrouter.settings_doc > docs/settings.md
 
 evaluate: $(VENV)/test.stamp ## Measure the suggestions on mails never trained on (docs/model.md)
 	@$(BIN)/mailrouter train --evaluate

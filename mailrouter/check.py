@@ -11,11 +11,13 @@ from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from imapclient.exceptions import IMAPClientError
 from sqlalchemy.exc import DBAPIError
 
 from mailrouter import config, organisation, smarthost, store
 from mailrouter.config import ConfigError, Settings
 from mailrouter.doors import listen
+from mailrouter.doors.folder import Folder, FolderError, client_tls
 from mailrouter.organisation import Organisation, OrganisationError
 from mailrouter.smarthost import SmtpSmarthost
 
@@ -44,7 +46,7 @@ def problems(settings: Settings, *, connect: bool = False) -> list[str]:
     """Everything that can be told: the above, and with ``connect`` whether each server lets us in."""
     found = start_problems(settings)
     if connect:
-        found += [*_database(settings), *_smarthost_login(settings)]
+        found += [*_database(settings), *_imap_folders(settings), *_smarthost_login(settings)]
     return found
 
 
@@ -88,8 +90,10 @@ def _certificates(settings: Settings) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
     for account in settings.imap:
-        if account.tls_ca_file is not None and not account.tls_ca_file.is_file():
-            yield f"imap {account.name}: tls_ca_file: cannot read {account.tls_ca_file}"
+        try:
+            client_tls(account)
+        except ConfigError as error:
+            yield str(error)
 
 
 def _addresses(settings: Settings) -> Iterator[str]:
@@ -194,6 +198,15 @@ def _database(settings: Settings) -> Iterator[str]:
         opened.dispose()
 
 
+def _imap_folders(settings: Settings) -> Iterator[str]:
+    for account in settings.imap:
+        for folder in account.folders:
+            try:
+                Folder(account, folder, client_tls(account)).close()
+            except (OSError, ConfigError, FolderError, IMAPClientError) as error:
+                yield f"imap account {account.name}: cannot open {folder}: {error}"
+
+
 def _smarthost_login(settings: Settings) -> Iterator[str]:
     if settings.smarthost.kind == "smtp":
         way = SmtpSmarthost(settings.smarthost, settings.city.domains, settings.smtp.hostname)
@@ -217,9 +230,10 @@ def _where_mail_goes(settings: Settings) -> Iterator[str]:
     except OrganisationError:
         return
     today = date.today()  # noqa: DTZ011 (the operator's day)
-    without = [unit.id for unit in city.units.values() if unit.answers_on(today) and not unit.mailbox]
+    ours = [unit for unit in city.units.values() if unit.kind != "extern" and unit.answers_on(today)]
+    without = [unit.id for unit in ours if not unit.mailbox]
     if without:
-        yield f"{len(without)} units have no mailbox, so citizens are referred to them: {', '.join(without)}."
+        yield f"These units have no mailbox, so nothing can be forwarded to them: {', '.join(without)}."
 
 
 def _open_to_others(settings: Settings) -> Iterator[str]:

@@ -95,10 +95,12 @@ def test_connect_says_which_server_does_not_answer(tmp_path: Path) -> None:
     file.write_text(
         '[store]\nurl = "postgresql+psycopg://mailrouter@127.0.0.1:1/mailrouter"\n'
         '[smarthost]\nkind = "smtp"\nhost = "127.0.0.1"\nport = 1\n'
+        '[[imap]]\nname = "kontaktcenter"\nhost = "127.0.0.1"\nport = 1\ntls = "none"\n'
     )
     settings = config.load(file)
     assert check.problems(settings) == []
-    database, way_out = check.problems(settings, connect=True)
+    database, way_in, way_out = check.problems(settings, connect=True)
     assert database.startswith("store.url: the database does not answer: ")
+    assert way_in.startswith("imap account kontaktcenter: cannot open INBOX: ")
     assert way_out.startswith("smarthost: ")
     assert "127.0.0.1:1" in way_out
