@@ -28,7 +28,12 @@ def one(value: bytes) -> Address:
     if match is not None:
         return Address("", fields.decode(match[1]))
     found = many(value)
-    return next((address for address in found if address.address), found[0] if found else NOBODY)
+    number = next((number for number, address in enumerate(found) if address.address), None)
+    if number is None:
+        return found[0] if found else NOBODY
+    # "Berg, Anna <anna@bo.example>": a comma that should have stood in quotes (RFC 5322 3.2.5).
+    name = ", ".join(address.name for address in found[: number + 1] if address.name)
+    return Address(name, found[number].address)
 
 
 def many(value: bytes) -> tuple[Address, ...]:
@@ -38,6 +43,12 @@ def many(value: bytes) -> tuple[Address, ...]:
     text = re.sub(r"[\r\n]+[ \t]*", " ", text).replace("\0", "").strip()
     if not text or ("@" not in text and "<" not in text and ":" in text):
         return ()  # empty, or an empty group (RFC 5322 A.1.3)
+    if "@" not in text:
+        decoded = fields.decode(text.encode("utf-8", "replace"))
+        if "@" in decoded:
+            return _rescued(decoded)
+        name = _name(decoded).strip("<> ")
+        return (Address(name, ""),) if name else ()
     masked, kept = _mask(text)
     found: list[Address] = []
     for name, address in getaddresses([masked]):

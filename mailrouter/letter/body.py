@@ -196,6 +196,9 @@ class _Gatherer:
                 self.content.embedded.append(octets)
         elif kind in _STATUS_TYPES:
             self.content.statuses.append((kind, charset.decode(octets[:RAW_TEXT_OCTETS], part.charset)[0]))
+        elif kind in {"application/pkcs7-mime", "application/x-pkcs7-mime"}:
+            opaque = part.params.get("smime-type", "").lower().startswith("signed")
+            self.content.defects.append("signed-opaque" if opaque else "encrypted")
         elif kind == "text/calendar":
             self.content.calendar_method = (
                 part.params.get("method", "").lower() or self.content.calendar_method or "publish"

@@ -102,8 +102,11 @@ def codec(label: str) -> str:
     except (LookupError, ValueError):  # ValueError: a label with a NUL
         shorter = name.removeprefix("x-").removeprefix("cs")
         return codec(shorter) if shorter != name else ""
-    is_text = info._is_text_encoding
-    return info.name if is_text and info.name not in _NOT_CHARSETS else ""
+    try:
+        b"a".decode(info.name)
+    except (LookupError, UnicodeError, ValueError):  # rot13, base64 and their like are no charsets
+        return info.name if info.name.startswith(("utf-16", "utf-32")) else ""
+    return "" if info.name.replace("-", "_") in _NOT_CHARSETS else info.name
 
 
 def clean(text: str) -> str:
@@ -118,7 +121,17 @@ def western(octets: bytes) -> str:
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
-        return _nearly_utf8(octets) or octets.decode("cp1252", "mailrouter-c1")
+        return _cesu8(octets) or _nearly_utf8(octets) or octets.decode("cp1252", "mailrouter-c1")
+
+
+def _cesu8(octets: bytes) -> str:
+    """UTF-8 of surrogate pairs, as old databases and telephones write emoji (UTR 26), or ""."""
+    if b"\xed\xa0" not in octets and b"\xed\xa1" not in octets:
+        return ""
+    try:
+        return octets.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeError:
+        return ""
 
 
 def _nearly_utf8(octets: bytes) -> str:

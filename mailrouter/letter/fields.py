@@ -25,7 +25,7 @@ _Q_HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]+")
 # A blank line fell into the middle of the header section when what follows is plainly more of it.
 _GOES_ON = re.compile(
-    rb"(?:\r*\n){1,2}(?=(?:from|to|subject|date|message-id|mime-version|content-type|content-transfer-encoding|"
+    rb"(?=(?:from|to|subject|date|message-id|mime-version|content-type|content-transfer-encoding|"
     rb"received|return-path|reply-to|x-[a-z-]+):[^\n]*\n(?:[ \t][^\n]*\n|[a-z-]{2,40}:[^\n]*\n)*\r*\n)",
     re.IGNORECASE,
 )
@@ -61,7 +61,19 @@ class Section:
 
 
 def read(octets: bytes, start: int = 0, stop: int | None = None, limit: int = HEADER_OCTETS) -> Section:
-    """The header section that begins at ``start``. At most ``limit`` octets and FIELD_COUNT fields are read."""
+    """The header section of the mail that begins at ``start``. At most ``limit`` octets and FIELD_COUNT fields
+    are read; a blank line that fell into the middle of it is passed over."""
+    section = read_part(octets, start, stop, limit)
+    stop = len(octets) if stop is None else stop
+    if "headers-cut" in section.defects or not _continues(section, octets, stop):
+        return section
+    more = read_part(octets, section.body, stop, limit)
+    defects = dict.fromkeys((*section.defects, "blank-line-in-header", *more.defects))
+    return Section((section.fields + more.fields)[:FIELD_COUNT], more.body, tuple(defects))
+
+
+def read_part(octets: bytes, start: int, stop: int | None, limit: int) -> Section:
+    """The header section of a part: it ends at its first blank line."""
     stop = len(octets) if stop is None else stop
     end, body = _end(octets, start, min(stop, start + limit))
     cut = body < 0
@@ -74,11 +86,6 @@ def read(octets: bytes, start: int = 0, stop: int | None = None, limit: int = HE
     if malformed and not fields and not cut:
         # No header section at all: the whole is a body.
         return Section((), start, ("no-header",))
-    if not cut and _continues(fields, octets, end, stop):
-        more = read(octets, body, stop, limit)
-        fields += more.fields
-        body = more.body
-        defects += ["blank-line-in-header", *more.defects]
     if len(fields) > FIELD_COUNT:
         fields = fields[:FIELD_COUNT]
         defects.append("headers-cut")
@@ -114,14 +121,17 @@ def _split(block: bytes) -> tuple[list[tuple[str, bytes]], bool]:
     return fields, malformed
 
 
-def _continues(fields: list[tuple[str, bytes]], octets: bytes, end: int, stop: int) -> bool:
-    names = {name for name, _ in fields}
-    if not names or ("from" in names and "content-type" in names):
+def _continues(section: Section, octets: bytes, stop: int) -> bool:
+    names = {name for name, _ in section.fields}
+    if (
+        not names
+        or ("from" in names and "content-type" in names)
+        or section.raw("content-type").startswith(b" message/")
+    ):
         return False
-    match = _GOES_ON.match(octets, max(end - 1, 0) if octets[end - 1 : end] != b"\n" else end, min(stop, end + 65_536))
-    if match is None:
+    if _GOES_ON.match(octets, section.body, min(stop, section.body + 65_536)) is None:
         return False
-    following = {name for name, _ in _split(octets[match.end() : match.end() + 4_096])[0][:30]}
+    following = {name for name, _ in _split(octets[section.body : section.body + 4_096])[0][:30]}
     wanted = {"from"} if "from" not in names else {"content-type", "mime-version"}
     return bool(wanted & following)
 
@@ -134,6 +144,8 @@ def decode(value: bytes) -> str:
         text = _FOLD.sub(" ", text)
     if "=?" in text:
         text = words(text)
+    if "Ã" in text or "â€" in text:
+        text = charset.repair(text)[0]
     if not text.isprintable():
         text = _CONTROL.sub(" ", text).strip()
     return text

@@ -35,8 +35,6 @@ def head(octets: bytes) -> Head:
         octets = octets.replace(b"\r", b"\n")
     section = fields.read(octets)
     defects = list(section.defects)
-    if not octets.strip():
-        defects = ["empty"]
     when, date_defect = date(section.raw("date"))
     writer, sender_defects = sender(section)
     defects += [*filter(None, [date_defect]), *sender_defects]
@@ -51,7 +49,7 @@ def head(octets: bytes) -> Head:
         references=tuple(dict.fromkeys(ids(section.raw("in-reply-to")) + ids(section.raw("references")))),
         auto_submitted=nature.forbids_answer(section, writer),
         identity=identity(octets),
-        defects=tuple(dict.fromkeys(defects)),
+        defects=tuple(dict.fromkeys(defects)) if octets.strip() else ("empty",),
     )
 
 

@@ -59,6 +59,7 @@ class _Reader:
         self.lists: list[int] = []  # next number, or -1 for a bulleted list
         self.links: list[tuple[str, int]] = []
         self.pre = 0
+        self.held = False
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if self.hidden:
@@ -138,6 +139,8 @@ class _Reader:
                 self._break()
                 self.line.append(part)
             return
+        if not self.line and "\u00a0" in text:
+            self.held = True  # Outlook writes an empty line as a paragraph that holds only this space
         text = _SPACE.sub(" ", text)
         if text == " " and (not self.line or self.line[-1].endswith(" ")):
             return
@@ -158,9 +161,10 @@ class _Reader:
     def _break(self, *, force: bool = True) -> None:
         text = "".join(self.line)
         text = text.rstrip() if text != "-- " else text
-        if text or force:
+        if text or force or self.held:
             self.lines.append("> " * self.quotes + text if self.quotes else text)
         self.line = []
+        self.held = False
 
     def _blank(self) -> None:
         self._break(force=False)

@@ -19,6 +19,8 @@ import mailparser
 from mailrouter.letter import fields
 
 log = logging.getLogger(__name__)
+# It warns of every part that is no text; what is odd in a mail is said in its defects.
+logging.getLogger("mailparser").setLevel(logging.ERROR)
 
 DEPTH = 20
 PARTS = 400
@@ -30,7 +32,7 @@ _BOUNDARY = re.compile(rb"boundary\s*=\s*(?:\"([^\"\r\n]{1,200})\"?|([^\s;\"]{1,
 _TYPE = re.compile(rb"\s*([A-Za-z0-9!#$&^_.+-]{1,60})\s*/\s*([A-Za-z0-9!#$&^_.+-]{1,80})")
 _GUESSED = re.compile(rb"(?:\A|\n)--([^\s\x80-\xff][^\r\n]{0,98}?)[ \t]*\r*\n(?:content-|mime-version:)", re.IGNORECASE)
 _TOKEN = re.compile(r"mailrouter-part-(\d+)")
-_QP_HINT = re.compile(rb"=(?:\r?\n|[0-9A-F]{2})")
+_HIGH = re.compile("[^\x00-\x7f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _write(outline: _Outline, section: fields.Section, start: int, stop: int, de
         boundary = _boundary(section.raw("content-type"))
         spans = _spans(outline, boundary, start, stop) if boundary else []
         if not spans:
-            guessed = _GUESSED.search(outline.octets, start, min(stop, start + 65_536))
+            guessed = _GUESSED.search(outline.octets, max(0, start - 1), min(stop, start + 65_536))
             spans = _spans(outline, guessed[1], start, stop) if guessed else []
             outline.defects.append("boundary-guessed" if spans else "boundary-not-found")
         if spans and depth < DEPTH:
@@ -140,7 +142,7 @@ def _write_multipart(
         if len(outline.spans) >= PARTS:
             outline.defects.append("too-many-parts")
             break
-        inner = fields.read(outline.octets, begin, end, PART_HEADER_OCTETS)
+        inner = fields.read_part(outline.octets, begin, end, PART_HEADER_OCTETS)
         if "no-header" in inner.defects and outline.octets[begin:end].strip() == b"":
             continue
         outline.written.append(b"\n--%s\n" % mark)
@@ -166,9 +168,15 @@ def _params(value: bytes) -> bytes:
 
 
 def _one_line(value: bytes) -> bytes:
-    """One bounded line in UTF-8: mail-parser drops 8-bit octets that are not UTF-8."""
+    """One bounded line in ASCII: mail-parser drops 8-bit octets, so they travel as encoded words."""
     line = re.sub(rb"[\r\n\0]+[ \t]*", b" ", value[:4_096]).strip()
-    return line if line.isascii() else fields.unlabelled(line).encode("utf-8", "replace")
+    if line.isascii():
+        return line
+    return _HIGH.sub(_encoded_word, fields.unlabelled(line)).encode("ascii", "replace")
+
+
+def _encoded_word(match: re.Match[str]) -> str:
+    return f"=?utf-8?b?{binascii.b2a_base64(match[0].encode('utf-8', 'replace'), newline=False).decode()}?="
 
 
 def _content_type(value: bytes, default: str) -> tuple[str, str]:

@@ -101,13 +101,12 @@ def _with_attached(words: _Words, content: body.Content, subject: str, written: 
     mails = [octets for octets in content.embedded if octets.strip()]
     if not mails or written not in {Nature.HUMAN, Nature.AUTO_REPLY, Nature.MAILING_LIST}:
         return words
+    if words.body and not forwarded.by_subject(subject) and len(words.text) >= SHORT_CHARS:
+        return words  # a mail enclosed as evidence; the sender speaks for himself
     original = forwarded.attached(mails[0])
     inner = _inner(mails[0])
     said, defects = text.tidy("\n\n".join(filter(None, [words.text, inner.own])))
     whole, _ = text.tidy("\n\n".join(filter(None, [words.body, inner.own, inner.signature, inner.quoted])))
-    lone = not words.body or forwarded.by_subject(subject) or len(words.text) < SHORT_CHARS
-    if not lone:
-        return replace(words, forwarded_from=original)
     marked = ("text-in-attached-mail", *defects) if not words.body and inner.own else tuple(defects)
     return replace(words, text=said, body=whole, forwarded_from=original, defects=(*words.defects, *marked))
 
@@ -121,6 +120,7 @@ def _inner(octets: bytes) -> quotes.Split:
 
 def _unreadable(octets: bytes, defect: str) -> Letter:
     known = header.head(octets)
+    defects = (defect,) if defect == "empty" else (defect, *known.defects)
     return Letter(
         message_id=known.message_id,
         sender=known.sender,
@@ -141,5 +141,5 @@ def _unreadable(octets: bytes, defect: str) -> Letter:
         report=None,
         fields=(),
         forwarded_from=None,
-        defects=tuple(dict.fromkeys((defect, *known.defects))),
+        defects=tuple(dict.fromkeys(defects)),
     )
