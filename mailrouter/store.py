@@ -1,5 +1,6 @@
 """The database: engine, transactions, claims. The only room that knows the dialect."""
 
+import logging
 import os
 import socket
 import sqlite3
@@ -18,6 +19,8 @@ from mailrouter.tables import Claim
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+log = logging.getLogger(__name__)
 
 Work = TypeVar("Work", bound=Claim)
 
@@ -42,6 +45,7 @@ class Store:
         with Session(self.engine, expire_on_commit=False) as session:
             session.connection(execution_options={"mailrouter_write": True})
             yield session
+            log.debug("write-committing")
             session.commit()
 
     @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailrouter import config, store
+from tests.servers.dovecot import Dovecot, dovecot
 from tests.servers.postgres import Postgres, postgres
 
 _COUNT = itertools.count(1)
@@ -30,6 +31,13 @@ def postgres_server(server_folder: Path) -> Iterator[Postgres]:
         migrated = store.connect(config.Store(url=server.url("template_mailrouter")))
         store.migrate(migrated)
         migrated.dispose()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def imap_server(server_folder: Path) -> Iterator[Dovecot]:
+    """A Dovecot that stays up."""
+    with dovecot(server_folder / "imap") as server:
         yield server
 
 

@@ -5,29 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.servers.postgres import free_port
+from tests.waiting import until
 
 RECIPIENT = "goteborg@stad.example"
-
-
-def eventually(what: Callable[[], Any], seconds: float = 60, *, of: str = "") -> Any:
-    """Ask until the answer is true; what was asked is in the failure."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = what()
-        if answer:
-            return answer
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {of or getattr(what, '__doc__', '') or what}")
 
 
 @dataclass
@@ -89,7 +78,14 @@ class Service:
         )
         log.close()
         if wait:
-            eventually(self.healthy, of=f"the service is healthy; its log:\n{self.log()[-3000:]}")
+            self.await_health()
+
+    def await_health(self) -> None:
+        """Wait until /health is content; what the service said is in the failure."""
+        try:
+            until(self.healthy, 60)
+        except AssertionError as error:
+            raise AssertionError(f"the service is not healthy; its log ends:\n{self.log()[-3000:]}") from error
 
     def healthy(self) -> bool:
         """True when /health says so."""

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from sqlmodel import col, select
 from mailrouter.config import ImapAccount, Settings, Smtp
 from mailrouter.doors.run import Doors
 from mailrouter.store import Store
-from mailrouter.tables import Case, Disposition, Mail, Mailbox, RawMail, Receipt
-from tests.servers.dovecot import PASSWORD, Dovecot, dovecot
+from mailrouter.tables import Mail, Mailbox, RawMail
+from tests.servers.dovecot import PASSWORD, Dovecot
 from tests.waiting import until
 
 _USERS = itertools.count(1)
@@ -26,13 +25,6 @@ def letter(index: int, body: str = "Hej") -> bytes:
         f"From: Anna <anna{index}@example.se>\r\nSubject: Synpunkt {index}\r\nMessage-ID: <{index}@example.se>\r\n"
         f"Date: Mon, 2 Mar 2026 09:30:15 +0000\r\n\r\n{body}\r\n"
     ).encode()
-
-
-@pytest.fixture(scope="session")
-def imap_server(server_folder: Path) -> Iterator[Dovecot]:
-    """A Dovecot that stays up."""
-    with dovecot(server_folder / "imap") as server:
-        yield server
 
 
 @pytest.fixture
