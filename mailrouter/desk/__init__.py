@@ -1,0 +1,5 @@
+"""The web desk: the only room that knows HTTP. ``create_app`` is its door."""
+
+from mailrouter.desk.app import create_app
+
+__all__ = ["create_app"]

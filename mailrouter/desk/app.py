@@ -1,0 +1,44 @@
+"""The desk as one application. The daemon serves it; nothing here starts a server."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from mailrouter.config import Settings
+from mailrouter.desk import errors
+from mailrouter.desk.context import STATIC, Desk
+from mailrouter.desk.pages import acts, case, files, guide, health, login, queue
+from mailrouter.desk.safety import Safety
+from mailrouter.organisation import Organisation
+from mailrouter.store import Store
+
+
+class _Kept(StaticFiles):
+    """Static files; their addresses change with their content, so browsers keep them."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_app(
+    store: Store, settings: Settings, organisation: Organisation, *, clock: Callable[[], datetime] = _now
+) -> FastAPI:
+    """The desk over a migrated store. ``clock`` gives an aware moment."""
+    app = FastAPI(title="mailrouter", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.desk = Desk(store, settings, organisation, clock)
+    app.mount("/static", _Kept(directory=STATIC), name="static")
+    for room in (health, login, queue, guide, files, acts, case):
+        app.include_router(room.router)
+    errors.install(app)
+    app.add_middleware(Safety, broken=errors.error_page, https=settings.desk.secure_cookies)
+    return app

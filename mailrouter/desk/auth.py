@@ -1,0 +1,190 @@
+"""Who may come in: users with argon2 hashes, logins of which only the cookie's hash is kept, a limit on guessing."""
+
+import hashlib
+import hmac
+import secrets
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete
+from sqlmodel import Session, col, select
+
+from mailrouter.tables import Login, Role, User
+
+SHORTEST_PASSWORD = 8  # NIST SP 800-63B 3.1.1.2
+LONGEST_PASSWORD = 1024  # more would only be work for argon2
+LONGEST_NAME = 80
+
+_HASHER = PasswordHasher()
+_NOBODY = _HASHER.hash(secrets.token_hex())  # verified for unknown names, so that time tells nothing
+
+
+class AccountError(ValueError):
+    """The account cannot be made; the message is the sentence a person reads."""
+
+
+class Act(StrEnum):
+    """What a page may ask leave for."""
+
+    SORT = "sort"  # confirm, close, release, reopen
+    SETTLE = "settle"  # diarienummer, answered, fel förvaltning
+
+
+MAY: dict[Role, frozenset[Act]] = {
+    Role.SERVICEVAGLEDARE: frozenset({Act.SORT, Act.SETTLE}),
+    Role.REGISTRATOR: frozenset({Act.SETTLE}),
+    Role.CHEF: frozenset(),
+    Role.ADMIN: frozenset({Act.SORT, Act.SETTLE}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who is logged in. ``unit`` limits a registrator to the cases of that unit."""
+
+    user_id: int
+    name: str
+    role: Role
+    unit: str
+    csrf: str
+
+    def may(self, act: Act) -> bool:
+        """True when the role allows it."""
+        return act in MAY[self.role]
+
+    @property
+    def only_unit(self) -> str | None:
+        """The one unit whose cases may be seen, or None for all: each nämnd is its own authority (OSL 8:1)."""
+        return self.unit if self.role is Role.REGISTRATOR else None
+
+
+def create_user(session: Session, name: str, password: str, role: Role, now: datetime, *, unit: str = "") -> User:
+    """Add somebody who may log in. Names are kept in lower case. Raises AccountError."""
+    wanted = _plain(name)
+    if not wanted or len(wanted) > LONGEST_NAME or not wanted.isprintable():
+        raise AccountError(f"a user name is 1 to {LONGEST_NAME} printable characters")
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise AccountError(f"a password has at least {SHORTEST_PASSWORD} characters")
+    if role is Role.REGISTRATOR and not unit:
+        raise AccountError("a registrator needs the unit whose cases may be seen")
+    if session.exec(select(User).where(User.name == wanted)).first() is not None:
+        raise AccountError(f"there is a user {wanted} already")
+    user = User(name=wanted, password_hash=_HASHER.hash(password), role=role, unit=unit, created_at=now)
+    session.add(user)
+    session.flush()
+    return user
+
+
+def check_password(session: Session, name: str, password: str) -> User | None:
+    """The active user with that name and password, or None. Takes the same time for names that do not exist."""
+    user = session.exec(select(User).where(User.name == _plain(name), col(User.active).is_(True))).first()
+    known = user.password_hash if user else _NOBODY
+    try:
+        _HASHER.verify(known, password[:LONGEST_PASSWORD])
+    except (VerificationError, InvalidHashError):
+        return None
+    return user
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()
+
+
+def new_token() -> str:
+    """256 bits for a cookie or a form."""
+    return secrets.token_urlsafe(32)
+
+
+def same(left: str, right: str) -> bool:
+    """Compare two secrets in constant time; an empty one is equal to nothing."""
+    return bool(left) and hmac.compare_digest(left.encode(), right.encode())
+
+
+def open_login(session: Session, user: User, *, now: datetime, hours: int) -> str:
+    """Begin a login and give the cookie's value; logins that have ended are swept away."""
+    session.execute(delete(Login).where(col(Login.expires_at) <= now))
+    token = new_token()
+    session.add(
+        Login(
+            token_hash=_hash(token),
+            user_id=user.id,
+            csrf=new_token(),
+            created_at=now,
+            expires_at=now + timedelta(hours=hours),
+        )
+    )
+    session.flush()
+    return token
+
+
+def find_login(session: Session, token: str, now: datetime) -> Visitor | None:
+    """Whose cookie this is, or None when the login has ended or the account is closed."""
+    if not token:
+        return None
+    statement = (
+        select(Login, User)
+        .join(User, col(User.id) == Login.user_id)
+        .where(Login.token_hash == _hash(token), col(Login.expires_at) > now, col(User.active).is_(True))
+    )
+    found = session.exec(statement).first()
+    if found is None:
+        return None
+    login, user = found
+    return Visitor(user.id, user.name, user.role, user.unit, login.csrf)
+
+
+def close_login(session: Session, token: str) -> None:
+    """End a login."""
+    session.execute(delete(Login).where(col(Login.token_hash) == _hash(token)))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Throttle:
+    """Limits guessing in this process: few tries for a name from an address, more for an address as a whole."""
+
+    FOR_NAME = 5
+    FOR_ADDRESS = 50  # a whole office may share one
+    WINDOW = timedelta(minutes=15)
+    MOST_KEYS = 10_000
+
+    def __init__(self) -> None:
+        self._tries: dict[tuple[str, str], deque[datetime]] = {}
+        self._lock = threading.Lock()
+
+    def attempt(self, name: str, address: str, now: datetime) -> timedelta:
+        """Count a try before the password is looked at; how long to wait when there were too many, else zero."""
+        limits = {(_plain(name), address): self.FOR_NAME, ("", address): self.FOR_ADDRESS}
+        with self._lock:
+            if len(self._tries) >= self.MOST_KEYS:
+                self._sweep(now)
+            wait = max(self._wait(key, most, now) for key, most in limits.items())
+            if not wait:
+                for key in limits:
+                    self._tries.setdefault(key, deque()).append(now)
+            return wait
+
+    def _wait(self, key: tuple[str, str], most: int, now: datetime) -> timedelta:
+        tries = self._tries.get(key, deque())
+        while tries and tries[0] <= now - self.WINDOW:
+            tries.popleft()
+        return tries[0] + self.WINDOW - now if len(tries) >= most else timedelta()
+
+    def _sweep(self, now: datetime) -> None:
+        """Forget keys that no longer count; a flood of addresses costs the limit its memory, never the desk its own."""
+        alive = {key: tries for key, tries in self._tries.items() if tries and tries[-1] > now - self.WINDOW}
+        self._tries = alive if len(alive) < self.MOST_KEYS else {}
+
+    def succeeded(self, name: str, address: str) -> None:
+        """A right password clears the name's tries, and its own one for the address."""
+        with self._lock:
+            self._tries.pop((_plain(name), address), None)
+            if shared := self._tries.get(("", address)):
+                shared.pop()

@@ -1,0 +1,255 @@
+"""Decisions: every form of a case's page ends here. The rules are triage's; this room says what came of it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request
+from sqlmodel import Session
+from starlette.responses import Response
+
+from mailrouter import triage
+from mailrouter.desk import choices, queries, trays
+from mailrouter.desk.auth import Act, Visitor
+from mailrouter.desk.context import AtDesk, Desk, Field, ForbiddenError, Writer, require, see
+from mailrouter.desk.language import Gettext
+from mailrouter.desk.pages.case import Answer, Wish, page
+from mailrouter.desk.pages.queue import filter_of
+from mailrouter.desk.queries import Filter
+from mailrouter.diarium import DiariumError, IllegalMoveError, NoSuchCaseError, StaleError
+from mailrouter.tables import Assignment, Case
+from mailrouter.triage import Choice, CloseReason
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/arende/{number}")
+
+LONGEST_NOTE = 2000
+LONGEST_NUMBER = 100
+
+
+class RefusedError(Exception):
+    """The form cannot be carried out; the message stands beside it in the person's language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A form with the case it is about, the version that was seen and the tray the person came from."""
+
+    request: Request
+    desk: Desk
+    visitor: Visitor
+    number: str
+    seen: int
+    wanted: Filter
+
+    @property
+    def gettext(self) -> Gettext:
+        """Sentences in the person's language."""
+        return self.desk.language_of(self.request).gettext
+
+
+def _sent(
+    request: Request,
+    desk: AtDesk,
+    visitor: Writer,
+    number: str,
+    seen: Annotated[int, Form(ge=0, lt=2**31)],
+    lada: Field = "",
+    sok: Field = "",
+    enhet: Field = "",
+    flagga: Field = "",
+) -> Sent:
+    return Sent(request, desk, visitor, number, seen, filter_of(lada, sok, enhet, flagga))
+
+
+ASent = Annotated[Sent, Depends(_sent)]
+Decide = Callable[[Session, Case, datetime], object]
+
+
+@router.post("/bekrafta")
+def confirm(
+    sent: ASent,
+    val: Field = "",
+    annan: Field = "",
+    aven: Annotated[list[str], Form()] = [],  # noqa: B006 (FastAPI copies it)
+) -> Response:
+    """Send the letter to the chosen receivers."""
+    wish = Wish(val, annan, tuple(aven))
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        chosen = _chosen(sent, wish, queries.parts(session, case))
+        return triage.confirm(
+            session,
+            case.id,
+            chosen,
+            seen=sent.seen,
+            actor=sent.visitor.name,
+            now=now,
+            organisation=sent.desk.organisation,
+            settings=sent.desk.settings,
+        )
+
+    return _carry_out(sent, Act.SORT, decide, wish=wish)
+
+
+def _chosen(sent: Sent, wish: Wish, parts: Sequence[Assignment]) -> list[Choice]:
+    """The receivers a form names. Raises RefusedError rather than guess between two answers."""
+    _ = sent.gettext
+    if wish.other and wish.chosen not in ("", choices.OTHER):
+        raise RefusedError(_("Du har markerat ett förslag och dessutom valt en annan mottagare. Välj en av dem."))
+    if wish.chosen == choices.OTHER and not wish.other:
+        raise RefusedError(_("Du har markerat Annan mottagare. Välj vilken i listan."))
+    first = wish.other if wish.chosen in ("", choices.OTHER) else wish.chosen
+    values = [value for value in (first, *wish.also) if value]
+    if not values:
+        raise RefusedError(_("Välj vem som ska ha brevet."))
+    found: dict[str, Choice] = {}
+    for value in values:
+        read = choices.read_value(value, sent.desk.organisation)
+        if read is None:
+            raise RefusedError(_("En av mottagarna finns inte längre. Välj igen."))
+        unit = sent.desk.organisation.units[read[0]]
+        if not unit.mailbox or not unit.answers_on(sent.desk.today()):
+            raise RefusedError(_("Dit går det inte att skicka: {unit}.").format(unit=unit.name))
+        found.setdefault(read[0], Choice(*read))
+    busy = [part.unit_name for part in parts if part.unit in found and part.state in triage.LIVE]
+    if busy:
+        raise RefusedError(_("Har redan fått ärendet: {unit}.").format(unit=", ".join(busy)))
+    return list(found.values())
+
+
+@router.post("/avsluta")
+def close(sent: ASent, skal: Field = "", hanvisad: Field = "", anteckning: Field = "") -> Response:
+    """End the case without a forward."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        _ = sent.gettext
+        if skal not in set(CloseReason):
+            raise RefusedError(_("Välj varför ärendet avslutas."))
+        unit = sent.desk.organisation.units.get(hanvisad)
+        if skal == CloseReason.HANVISAT and unit is None and not anteckning.strip():
+            raise RefusedError(_("Välj vart avsändaren hänvisas, eller skriv det i anteckningen."))
+        referred = unit.name if unit and skal == CloseReason.HANVISAT else ""
+        note = ". ".join(part for part in (referred, anteckning.strip()[:LONGEST_NOTE]) if part)
+        return triage.close(
+            session, case.id, CloseReason(skal), note=note, seen=sent.seen, actor=sent.visitor.name, now=now
+        )
+
+    return _carry_out(sent, Act.SORT, decide, wish=Wish(note=anteckning))
+
+
+@router.post("/las-igen")
+def release(sent: ASent) -> Response:
+    """Take the letter out of quarantine and read it again."""
+    return _carry_out(
+        sent,
+        Act.SORT,
+        lambda session, case, now: triage.release(session, case.id, seen=sent.seen, actor=sent.visitor.name, now=now),
+        stay=True,
+    )
+
+
+@router.post("/oppna-igen")
+def reopen(sent: ASent, orsak: Field = "") -> Response:
+    """Take an ended case up again."""
+    reason = orsak.strip()[:LONGEST_NOTE]
+    return _carry_out(
+        sent,
+        Act.SORT,
+        lambda session, case, now: triage.reopen(
+            session, case.id, reason=reason, seen=sent.seen, actor=sent.visitor.name, now=now
+        ),
+        stay=True,
+    )
+
+
+@router.post("/del/{part_id}/besvarad")
+def answered(sent: ASent, part_id: int) -> Response:
+    """The förvaltning has answered the citizen."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        _own_part(sent, session, case, part_id)
+        return triage.answered(session, case.id, part_id, seen=sent.seen, actor=sent.visitor.name, now=now)
+
+    return _carry_out(sent, Act.SETTLE, decide, stay=True)
+
+
+@router.post("/del/{part_id}/aterlamna")
+def give_back(sent: ASent, part_id: int, orsak: Field = "") -> Response:
+    """Fel förvaltning: back to the desk, with the reason."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        _own_part(sent, session, case, part_id)
+        reason = orsak.strip()[:LONGEST_NOTE]
+        if not reason:
+            raise RefusedError(sent.gettext("Skriv varför ärendet lämnas tillbaka."))
+        return triage.give_back(
+            session, case.id, part_id, reason=reason, seen=sent.seen, actor=sent.visitor.name, now=now
+        )
+
+    return _carry_out(sent, Act.SETTLE, decide, stay=True)
+
+
+@router.post("/del/{part_id}/diarienummer")
+def set_diarienummer(sent: ASent, part_id: int, diarienummer: Field = "") -> Response:
+    """Keep the förvaltning's own number."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        _own_part(sent, session, case, part_id)
+        value = diarienummer.strip()
+        if not value or len(value) > LONGEST_NUMBER:
+            raise RefusedError(sent.gettext("Ett diarienummer har mellan 1 och 100 tecken."))
+        return triage.set_diarienummer(
+            session, case.id, part_id, value, seen=sent.seen, actor=sent.visitor.name, now=now
+        )
+
+    return _carry_out(sent, Act.SETTLE, decide, stay=True)
+
+
+def _own_part(sent: Sent, session: Session, case: Case, part_id: int) -> None:
+    """Raise unless the part belongs to the case, and to the registrator's unit where there is one."""
+    part = next((part for part in queries.parts(session, case) if part.id == part_id), None)
+    if part is None:
+        raise NoSuchCaseError("there is no such part")
+    if sent.visitor.only_unit not in (None, part.unit):
+        raise ForbiddenError
+
+
+def _carry_out(sent: Sent, act: Act, decide: Decide, *, wish: Wish | None = None, stay: bool = False) -> Response:
+    """One decision in one transaction; then the next case of the tray, or the same one when ``stay``.
+
+    Whatever keeps it from being done is said on the case's page as it is by then.
+    """
+    require(sent.visitor, act)
+    _ = sent.gettext
+    try:
+        with sent.desk.store.write() as session:
+            case = queries.find(session, sent.visitor, sent.number)
+            place = trays.place_of(case, sent.wanted.tray)
+            decide(session, case, sent.desk.clock())
+    except NoSuchCaseError:
+        raise
+    except StaleError as error:
+        return _refuse(sent, Answer(409, stale=error.event, wish=wish or Wish()))
+    except RefusedError as error:
+        return _refuse(sent, Answer(422, str(error), wish=wish or Wish()))
+    except IllegalMoveError:
+        return _refuse(sent, Answer(409, _("Ärendet är inte längre i ett läge där det går. Så här ser det ut nu.")))
+    except DiariumError as error:
+        log.warning("decision-refused case=%s error=%s", sent.number, type(error).__name__)
+        return _refuse(sent, Answer(422, _("Det gick inte att göra. Kontrollera valet och försök igen.")))
+    if stay:
+        return see(f"/arende/{case.number}", sent.wanted.query(), klart=case.number)
+    with sent.desk.store.read() as session:
+        following = queries.neighbour(session, sent.visitor, sent.wanted, case, place) or queries.first(
+            session, sent.visitor, sent.wanted
+        )
+    path = f"/arende/{following}" if following else "/"
+    return see(path, sent.wanted.query(), klart=case.number)
+
+
+def _refuse(sent: Sent, answer: Answer) -> Response:
+    return page(sent.request, sent.desk, sent.visitor, sent.number, sent.wanted, answer=answer)

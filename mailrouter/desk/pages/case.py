@@ -1,0 +1,156 @@
+"""One case on one page: the letter, the suggestion with its reasons, what can be decided, and the history."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from mailrouter import letter
+from mailrouter.desk import choices, done, queries
+from mailrouter.desk.auth import Act, Visitor
+from mailrouter.desk.context import AtDesk, Desk, Reader
+from mailrouter.desk.letterview import safe_filename
+from mailrouter.desk.pages.queue import filter_of
+from mailrouter.desk.queries import CaseFile, Filter
+from mailrouter.diarium import ASSIGNMENT_MOVES, CASE_MOVES, EventKind
+from mailrouter.letter import Letter
+from mailrouter.tables import Assignment, AssignmentState, CaseState, Event, Mail
+
+router = APIRouter()
+
+HTML_VIEW = "html"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a form asked for, to be shown again when it could not be done."""
+
+    chosen: str = ""
+    other: str = ""
+    also: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How the page answers a form that was not carried out."""
+
+    status: int = 200
+    fault: str = ""
+    stale: Event | None = None
+    wish: Wish = field(default_factory=Wish)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What can be done to the case as it stands, by the one who looks."""
+
+    confirm: bool
+    close: bool
+    release: bool
+    reopen: bool
+
+    @property
+    def anything(self) -> bool:
+        """True when there is a decision to take."""
+        return self.confirm or self.close or self.release or self.reopen
+
+
+@router.get("/arende/{number}")
+def show(
+    request: Request,
+    desk: AtDesk,
+    visitor: Reader,
+    number: str,
+    lada: str = "",
+    sok: str = "",
+    enhet: str = "",
+    flagga: str = "",
+    klart: str = "",
+    brev: int = 0,
+    visning: str = "",
+) -> Response:
+    """The case's page; the tray somebody came from goes along, for next and previous."""
+    wanted = filter_of(lada, sok, enhet, flagga)
+    return page(request, desk, visitor, number, wanted, brev=brev, html=visning == HTML_VIEW, left=klart)
+
+
+def page(
+    request: Request,
+    desk: Desk,
+    visitor: Visitor,
+    number: str,
+    wanted: Filter,
+    *,
+    answer: Answer | None = None,
+    brev: int = 0,
+    html: bool = False,
+    left: str = "",
+) -> Response:
+    """The case as it stands now. Raises NoSuchCaseError."""
+    answer = answer or Answer()
+    with desk.store.read() as session:
+        file = queries.case_file(session, queries.find(session, visitor, number))
+        mail = _chosen_mail(file, brev)
+        octets = queries.octets(session, file.case, mail.id) if mail else None
+        following = queries.neighbour(session, visitor, wanted, file.case)
+        before = queries.neighbour(session, visitor, wanted, file.case, back=True)
+        notice = done.notice(session, visitor, left)
+    read = letter.parse(octets) if octets is not None else None
+    today = desk.today()
+    return desk.render(
+        request,
+        "case.html",
+        visitor,
+        status=answer.status,
+        answer=answer,
+        file=file,
+        case=file.case,
+        mail=mail,
+        letter=read,
+        filenames=_filenames(read),
+        as_html=html and bool(read and read.html),
+        open=_open(file, visitor),
+        part_acts={part.id: _part_acts(file, part, visitor) for part in file.parts},
+        candidates=choices.candidates(file.case.suggestion, desk.organisation, today),
+        catalogue=choices.catalogue(desk.organisation, today),
+        OTHER=choices.OTHER,
+        organisation=desk.organisation,
+        wanted=wanted,
+        following=following,
+        before=before,
+        notice=notice,
+    )
+
+
+def _chosen_mail(file: CaseFile, brev: int) -> Mail | None:
+    """The mail asked for, else the one that opened the case."""
+    return next((mail for mail in file.mails if mail.id == brev), file.mails[0] if file.mails else None)
+
+
+def _filenames(read: Letter | None) -> list[str]:
+    return [safe_filename(attachment, index) for index, attachment in enumerate(read.attachments)] if read else []
+
+
+def _open(file: CaseFile, visitor: Visitor) -> Open:
+    state = file.case.state
+    sorts = visitor.may(Act.SORT)
+    return Open(
+        confirm=sorts and (state, EventKind.CONFIRMED) in CASE_MOVES,
+        close=sorts and (state, EventKind.CLOSED) in CASE_MOVES,
+        release=sorts and (state, EventKind.RELEASED) in CASE_MOVES,
+        reopen=sorts and (state, EventKind.REOPENED) in CASE_MOVES,
+    )
+
+
+def _part_acts(file: CaseFile, part: Assignment, visitor: Visitor) -> Mapping[str, bool]:
+    """What can be done to a förvaltning's part; a registrator settles only her own unit's."""
+    mine = visitor.may(Act.SETTLE) and visitor.only_unit in (None, part.unit)
+    under_way = file.case.state in (CaseState.ROUTED, CaseState.OPEN)
+    back = (file.case.state, EventKind.RETURNED) in CASE_MOVES
+    return {
+        "answered": mine and under_way and (part.state, AssignmentState.ANSWERED) in ASSIGNMENT_MOVES,
+        "give_back": mine and back and (part.state, AssignmentState.RETURNED) in ASSIGNMENT_MOVES,
+        "number": mine and part.state in (AssignmentState.DELIVERED, AssignmentState.ANSWERED),
+    }

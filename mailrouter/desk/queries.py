@@ -1,0 +1,235 @@
+"""What the pages read. Nothing here writes; lists never load a mail's text or octets."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, exists, func, literal_column, or_, true
+from sqlmodel import Session, col, select
+
+from mailrouter import number
+from mailrouter.desk.auth import Visitor
+from mailrouter.desk.trays import ORDERS, Tray, flagged, place_of, within
+from mailrouter.diarium import NoSuchCaseError
+from mailrouter.tables import (
+    Assignment,
+    AssignmentState,
+    Attempt,
+    Case,
+    Dispatch,
+    Disposition,
+    Event,
+    Heartbeat,
+    Mail,
+    RawMail,
+)
+
+PAGE_SIZE = 50
+COUNT_LIMIT = 1000  # a tray with more says "1000+": nobody needs the figure, and counting costs
+LONGEST_SEARCH = 200
+COUNTED = (Tray.SORT, Tray.UNSURE, Tray.BACK, Tray.QUARANTINE, Tray.ROUTED, Tray.ANSWERED, Tray.CLOSED)
+_GONE = (AssignmentState.RETURNED, AssignmentState.WITHDRAWN, AssignmentState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What stands in the address line of the queue."""
+
+    tray: Tray = Tray.SORT
+    search: str = ""
+    unit: str = ""
+    flag: str = ""
+
+    def query(self) -> dict[str, str]:
+        """The same for a link; what is as usual is left out."""
+        usual = Tray.ALL if self.search else Tray.SORT
+        said = {"lada": "" if self.tray is usual else self.tray.value, "sok": self.search}
+        said |= {"enhet": self.unit, "flagga": self.flag}
+        return {key: value for key, value in said.items() if value}
+
+    def unfiltered(self) -> "Filter":
+        """The same tray and search for every unit and flag."""
+        return replace(self, unit="", flag="")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a tray. ``more`` tells that something comes behind the last case."""
+
+    cases: Sequence[Case]
+    parts: Mapping[int, Sequence[Assignment]]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """All that is known of one case, oldest first; attempts by their dispatch's id."""
+
+    case: Case
+    mails: Sequence[Mail]
+    parts: Sequence[Assignment]
+    dispatches: Sequence[Dispatch]
+    attempts: Mapping[int, Sequence[Attempt]]
+    events: Sequence[Event]
+
+
+def visible(visitor: Visitor) -> ColumnElement[bool]:
+    """The cases somebody may see: a registrator those that her unit has or had."""
+    if visitor.only_unit is None:
+        return true()
+    return exists().where(col(Assignment.case_id) == Case.id, col(Assignment.unit) == visitor.only_unit)
+
+
+def matching(wanted: Filter) -> ColumnElement[bool]:
+    """The condition behind a filter."""
+    conditions = [within(wanted.tray)]
+    if wanted.search:
+        conditions.append(_says(wanted.search[:LONGEST_SEARCH]))
+    if wanted.unit:
+        conditions.append(_concerns(wanted.unit))
+    if wanted.flag:
+        conditions.append(flagged(wanted.flag))
+    return and_(*conditions)
+
+
+def _says(words: str) -> ColumnElement[bool]:
+    """Number, sender, subject, diarienummer or the text holds the words.
+
+    SQLite folds only ASCII, so the usual spellings are asked for by name.
+    """
+    spellings = {words, words.lower(), words.upper(), words.capitalize(), words.title()}
+    in_mail = exists().where(col(Mail.case_id) == Case.id, _holds(col(Mail.text), spellings))
+    in_part = exists().where(
+        col(Assignment.case_id) == Case.id, col(Assignment.external_number).icontains(words, autoescape=True)
+    )
+    columns = (col(Case.number), col(Case.subject), col(Case.sender), col(Case.sender_name))
+    return or_(*(_holds(column, spellings) for column in columns), in_mail, in_part)
+
+
+def _holds(column: SQLColumnExpression[str], spellings: Iterable[str]) -> ColumnElement[bool]:
+    return or_(*(column.icontains(spelling, autoescape=True) for spelling in sorted(spellings)))
+
+
+def _concerns(unit: str) -> ColumnElement[bool]:
+    """The unit has the case, or is suggested while nobody has decided."""
+    has = exists().where(
+        col(Assignment.case_id) == Case.id, col(Assignment.unit) == unit, col(Assignment.state).not_in(_GONE)
+    )
+    return or_(has, col(Case.suggestion)["unit"].as_string() == unit)
+
+
+def counts(session: Session, visitor: Visitor) -> dict[Tray, int]:
+    """How many cases stand in each tray, at most COUNT_LIMIT each; one statement."""
+    seen = visible(visitor)
+    capped = {
+        tray: select(func.count())
+        .select_from(
+            select(literal_column("1")).select_from(Case).where(within(tray), seen).limit(COUNT_LIMIT).subquery()
+        )
+        .scalar_subquery()
+        for tray in COUNTED
+    }
+    row = session.execute(select(*capped.values())).one()
+    return dict(zip(capped, row, strict=True))
+
+
+def page(
+    session: Session, visitor: Visitor, wanted: Filter, place: Sequence[Any] | None, *, backwards: bool = False
+) -> Page:
+    """The cases behind ``place`` (or before it when ``backwards``), in the tray's order."""
+    order = ORDERS[wanted.tray]
+    statement = select(Case).where(matching(wanted), visible(visitor))
+    if place is not None:
+        statement = statement.where(order.beyond(place, backwards=backwards))
+    found = session.exec(statement.order_by(*order.clauses(backwards=backwards)).limit(PAGE_SIZE + 1)).all()
+    cases = found[:PAGE_SIZE]
+    if backwards:
+        cases = cases[::-1]
+    return Page(cases, _parts(session, [case.id for case in cases]), len(found) > PAGE_SIZE)
+
+
+def _parts(session: Session, case_ids: Sequence[int]) -> dict[int, list[Assignment]]:
+    parts: dict[int, list[Assignment]] = {}
+    if case_ids:
+        statement = select(Assignment).where(col(Assignment.case_id).in_(case_ids)).order_by(col(Assignment.id))
+        for part in session.exec(statement):
+            parts.setdefault(part.case_id, []).append(part)
+    return parts
+
+
+def parts(session: Session, case: Case) -> Sequence[Assignment]:
+    """The förvaltningar that have or had the case, oldest first."""
+    return _parts(session, [case.id]).get(case.id, [])
+
+
+def neighbour(
+    session: Session,
+    visitor: Visitor,
+    wanted: Filter,
+    of: Case,
+    place: Sequence[Any] | None = None,
+    *,
+    back: bool = False,
+) -> str | None:
+    """The number of the next case of the tray after ``of`` (or before it), whether or not it still stands there."""
+    order = ORDERS[wanted.tray]
+    beyond = order.beyond(place or place_of(of, wanted.tray), backwards=back)
+    statement = select(col(Case.number)).where(matching(wanted), visible(visitor), beyond, col(Case.id) != of.id)
+    return session.exec(statement.order_by(*order.clauses(backwards=back)).limit(1)).first()
+
+
+def first(session: Session, visitor: Visitor, wanted: Filter) -> str | None:
+    """The number of the first case of the tray."""
+    statement = select(col(Case.number)).where(matching(wanted), visible(visitor))
+    return session.exec(statement.order_by(*ORDERS[wanted.tray].clauses()).limit(1)).first()
+
+
+def find(session: Session, visitor: Visitor, written: str) -> Case:
+    """The case a person names and may see. Raises NoSuchCaseError for any other."""
+    try:
+        wanted = number.read_number(written)
+    except number.NumberError as error:
+        raise NoSuchCaseError(str(error)) from error
+    case = session.exec(select(Case).where(Case.number == wanted, visible(visitor))).first()
+    if case is None:
+        raise NoSuchCaseError("there is no such case")
+    return case
+
+
+def case_file(session: Session, case: Case) -> CaseFile:
+    """Everything about a case but the mails' octets."""
+    dispatches = session.exec(select(Dispatch).where(Dispatch.case_id == case.id).order_by(col(Dispatch.id))).all()
+    attempts: dict[int, list[Attempt]] = {}
+    if dispatches:
+        keys = [dispatch.id for dispatch in dispatches]
+        tried = select(Attempt).where(col(Attempt.dispatch_id).in_(keys)).order_by(col(Attempt.id))
+        for attempt in session.exec(tried):
+            attempts.setdefault(attempt.dispatch_id, []).append(attempt)
+    return CaseFile(
+        case=case,
+        mails=session.exec(select(Mail).where(Mail.case_id == case.id).order_by(col(Mail.id))).all(),
+        parts=parts(session, case),
+        dispatches=dispatches,
+        attempts=attempts,
+        events=session.exec(select(Event).where(Event.case_id == case.id).order_by(col(Event.sequence))).all(),
+    )
+
+
+def octets(session: Session, case: Case, mail_id: int) -> bytes | None:
+    """A mail of the case as it came; a copy's are those of the mail it repeats. None when it is not of this case."""
+    mail = session.exec(select(Mail).where(Mail.id == mail_id, Mail.case_id == case.id)).first()
+    if mail is None:
+        return None
+    holder = mail.duplicate_of if mail.disposition is Disposition.DUPLICATE else mail.id
+    return session.exec(select(col(RawMail.octets)).where(RawMail.mail_id == holder)).first()
+
+
+def last_event(session: Session, case: Case) -> Event | None:
+    """The newest event of a case."""
+    statement = select(Event).where(Event.case_id == case.id).order_by(col(Event.sequence).desc()).limit(1)
+    return session.exec(statement).first()
+
+
+def heartbeats(session: Session) -> Sequence[Heartbeat]:
+    """The last sign of life of every role on every node."""
+    return session.exec(select(Heartbeat)).all()

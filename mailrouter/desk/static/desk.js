@@ -1,0 +1,177 @@
+// Enhances the pages; everything works without it. No dependency, no inline code, nothing fetched.
+"use strict";
+
+(() => {
+  const KEYS_OFF = "mailrouter-keys-off";
+  const byId = (id) => document.getElementById(id);
+  const keysOn = () => localStorage.getItem(KEYS_OFF) === null;
+
+  // A type-ahead over the long list: it only narrows the <select> that the server wrote.
+  function picker(select) {
+    const entries = [...select.querySelectorAll("option[value]:not([value=''])")].map((option) => ({
+      option,
+      group: option.parentElement,
+      text: `${option.textContent} ${option.dataset.names}`.toLocaleLowerCase("sv"),
+    }));
+    const groups = [...new Set(entries.map((entry) => entry.group))];
+    const empty = select.querySelector("option[value='']");
+    const field = document.createElement("input");
+    field.type = "search";
+    field.autocomplete = "off";
+    field.id = `${select.id}-sok`;
+    field.placeholder = select.dataset.picker;
+    field.setAttribute("aria-label", select.dataset.picker);
+    field.setAttribute("aria-controls", select.id);
+    const said = document.createElement("span");
+    said.className = "meta";
+    said.setAttribute("role", "status");
+    const box = document.createElement("span");
+    box.className = "picker";
+    select.replaceWith(box);
+    box.append(field, select, said);
+
+    const radio = byId("annan-val");
+    const take = () => {
+      if (select.value) radio.checked = true;
+    };
+    function narrow() {
+      const words = field.value.toLocaleLowerCase("sv").split(/\s+/).filter(Boolean);
+      const found = entries.filter(({ text }) => words.every((word) => text.includes(word)));
+      found.sort((a, b) => starts(b, words) - starts(a, words));
+      for (const group of groups) {
+        const members = found.filter((entry) => entry.group === group).map((entry) => entry.option);
+        group.replaceChildren(...members);
+        group.hidden = members.length === 0;
+      }
+      const searching = words.length > 0;
+      empty.hidden = searching;
+      if (searching) select.size = 6;
+      else select.removeAttribute("size");
+      select.value = searching && found.length ? found[0].option.value : "";
+      if (searching && found.length) {
+        const best = [...select.querySelectorAll("optgroup option")][0];
+        best.selected = true;
+      }
+      said.textContent = searching ? (found.length ? `${found.length} ${select.dataset.hits}` : select.dataset.none) : "";
+      take();
+    }
+    const starts = ({ text }, words) => (words.length && text.startsWith(words[0]) ? 1 : 0);
+    field.addEventListener("input", narrow);
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowDown") {
+        event.preventDefault();
+        select.focus();
+      }
+    });
+    select.addEventListener("change", take);
+    return field;
+  }
+
+  const list = document.querySelector("select[data-picker]");
+  const pickerField = list ? picker(list) : null;
+
+  // Choosing a candidate after all lets go of the other choice, so that the server is never asked both.
+  document.querySelectorAll("input[name='val']").forEach((radio) => {
+    radio.addEventListener("change", () => {
+      if (radio.dataset.digit !== "0" && list) {
+        list.value = "";
+        if (pickerField.value) {
+          pickerField.value = "";
+          pickerField.dispatchEvent(new Event("input"));
+          radio.checked = true;
+        }
+      }
+    });
+  });
+
+  // A form is sent once, however often it is clicked.
+  document.querySelectorAll("form[method='post']").forEach((form) => {
+    form.addEventListener("submit", (event) => {
+      if (form.dataset.sent) event.preventDefault();
+      form.dataset.sent = "yes";
+    });
+  });
+  window.addEventListener("pageshow", () => {
+    document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent);
+  });
+
+  // Keys
+  const follow = (selector) => {
+    const link = document.querySelector(selector);
+    if (link) link.click();
+    return Boolean(link);
+  };
+
+  function choose(digit) {
+    const radio = document.querySelector(`input[name='val'][data-digit='${digit}']`);
+    if (!radio) return false;
+    radio.checked = true;
+    radio.dispatchEvent(new Event("change"));
+    (digit === "0" ? pickerField : radio).focus();
+    return true;
+  }
+
+  function submit() {
+    const form = byId("bekrafta");
+    if (form) form.requestSubmit(byId("bekrafta-knapp"));
+    return Boolean(form);
+  }
+
+  function help() {
+    const page = document.querySelector("a[data-help]");
+    const dialog = byId("tangenter");
+    if (dialog) dialog.showModal();
+    else page.click();
+    return true;
+  }
+
+  const acts = {
+    Enter: submit,
+    j: () => follow("[data-key='next']"),
+    ArrowRight: () => follow("[data-key='next']"),
+    k: () => follow("[data-key='previous']"),
+    ArrowLeft: () => follow("[data-key='previous']"),
+    u: () => follow(".steps > a"),
+    "/": () => {
+      byId("sok").focus();
+      return true;
+    },
+    "?": help,
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
+    const at = event.target;
+    if (event.key === "Escape" && at !== document.body) {
+      at.blur();
+      return;
+    }
+    const radio = at.matches("input[name='val']");
+    if (at.matches("input, select, textarea, iframe") && !radio) return;
+    if (event.key === "Enter" && at.matches("a, button, summary")) return;
+    if (radio && event.key.startsWith("Arrow")) return;
+    if (!keysOn() && event.key !== "Enter") return;
+    if (event.key === "Enter" && !keysOn() && !radio) return;
+    const act = /^[0-9]$/.test(event.key) ? () => choose(event.key) : acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (act && act()) event.preventDefault();
+  });
+
+  // Single keys can be turned off (WCAG 2.1.4).
+  document.querySelectorAll("[data-keys-switch]").forEach((place) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    const say = () => {
+      button.textContent = keysOn() ? place.dataset.off : place.dataset.on;
+    };
+    button.addEventListener("click", () => {
+      if (keysOn()) localStorage.setItem(KEYS_OFF, "yes");
+      else localStorage.removeItem(KEYS_OFF);
+      say();
+    });
+    say();
+    place.append(button);
+  });
+  document.querySelectorAll("[data-close]").forEach((button) => {
+    button.addEventListener("click", () => button.closest("dialog").close());
+  });
+})();

@@ -1,0 +1,152 @@
+"""What states, flags, kinds and events are called in plain language. Sentences are looked up when a page is made."""
+
+from collections.abc import Mapping
+
+from mailrouter.desk.language import N_, Gettext, Language
+from mailrouter.diarium import EventKind
+from mailrouter.letter.values import Nature
+from mailrouter.organisation import Unit
+from mailrouter.tables import AssignmentState, CaseState, DispatchState, Event, Role
+
+CASE_STATES = {
+    CaseState.OPEN: N_("Att sortera"),
+    CaseState.QUARANTINED: N_("Karantän"),
+    CaseState.ROUTED: N_("Vidarebefordrat"),
+    CaseState.ANSWERED: N_("Besvarat"),
+    CaseState.CLOSED: N_("Avslutat"),
+}
+
+ASSIGNMENT_STATES = {
+    AssignmentState.SENDING: N_("Skickas"),
+    AssignmentState.DELIVERED: N_("Överlämnat"),
+    AssignmentState.FAILED: N_("Kunde inte levereras"),
+    AssignmentState.RETURNED: N_("Återlämnat"),
+    AssignmentState.ANSWERED: N_("Besvarat"),
+    AssignmentState.WITHDRAWN: N_("Återkallat"),
+}
+
+DISPATCH_STATES = {
+    DispatchState.QUEUED: N_("väntar på att skickas"),
+    DispatchState.SENT: N_("skickat"),
+    DispatchState.FAILED: N_("misslyckades"),
+    DispatchState.CANCELLED: N_("inställt"),
+}
+
+# Outcome of one attempt (tables.Attempt.outcome)
+OUTCOMES = {
+    "sent": N_("togs emot"),
+    "later": N_("försöks igen"),
+    "never": N_("avvisades"),
+    "": N_("pågår eller avbröts"),
+}
+
+FLAGS = {
+    "hot": N_("Hot"),
+    "bradskande": N_("Brådskande"),
+    "barn": N_("Rör barn"),
+    "skyddad": N_("Skyddade uppgifter"),
+    "kanslig": N_("Känsliga uppgifter"),
+    "overklagande-frist": N_("Överklagande: frist löper"),
+}
+# How loud a flag is; unknown flags are as quiet as the last.
+FLAG_RANKS = {"hot": 0, "bradskande": 1, "barn": 1, "skyddad": 2, "overklagande-frist": 2, "kanslig": 2}
+
+KINDS = {
+    "klagomal": N_("Klagomål"),
+    "fraga": N_("Fråga"),
+    "berom": N_("Beröm"),
+    "forslag": N_("Förslag"),
+    "felanmalan": N_("Felanmälan"),
+    "begaran-handling": N_("Begäran om allmän handling"),
+    "overklagande": N_("Överklagande"),
+    "skadestand": N_("Skadeståndskrav"),
+    "orosanmalan": N_("Orosanmälan"),
+    "ovrigt": N_("Övrigt"),
+}
+
+NATURES = {
+    Nature.AUTO_REPLY: N_("Det här ser ut som ett automatiskt svar."),
+    Nature.DELIVERY_REPORT: N_("Det här är en leveransrapport från en e-postserver."),
+    Nature.FEEDBACK_REPORT: N_("Det här är en rapport från en e-posttjänst."),
+    Nature.MAILING_LIST: N_("Det här kom från en e-postlista."),
+    Nature.BULK: N_("Det här ser ut som ett massutskick."),
+    Nature.READ_RECEIPT: N_("Det här är ett läskvitto."),
+    Nature.CALENDAR: N_("Det här är en kalenderinbjudan."),
+    Nature.DMARC_REPORT: N_("Det här är en teknisk rapport om e-postdomänen."),
+    Nature.OWN: N_("Det här brevet har mailrouter själv skickat."),
+}
+
+UNIT_KINDS = {
+    "forvaltning": N_("Förvaltningar"),
+    "bolag": N_("Bolag och förbund"),
+    "extern": N_("Utanför staden"),
+}
+
+ROLES = {
+    Role.SERVICEVAGLEDARE: N_("Servicevägledare"),
+    Role.REGISTRATOR: N_("Registrator"),
+    Role.CHEF: N_("Chef"),
+    Role.ADMIN: N_("Administratör"),
+}
+
+CLOSE_REASONS = {
+    "besvarat-direkt": N_("Besvarat direkt av kontaktcenter"),
+    "hanvisat": N_("Hänvisat till någon utanför staden"),
+    "ej-arende": N_("Inte ett ärende (reklam, autosvar, testbrev)"),
+}
+
+_CERTAINTY = (
+    (0.9, N_("mycket troligt")),
+    (0.7, N_("troligt")),
+    (0.4, N_("osäkert")),
+    (0.0, N_("mycket osäkert")),
+)
+
+_EVENTS = {
+    EventKind.RECEIVED: N_("Brevet kom in och ärendet öppnades"),
+    EventKind.JOINED: N_("Ett nytt brev kom till ärendet"),
+    EventKind.DUPLICATE: N_("Samma brev kom en gång till"),
+    EventKind.QUARANTINED: N_("Brevet kunde inte läsas och ställdes i karantän"),
+    EventKind.RELEASED: N_("Brevet togs ur karantänen och läses igen"),
+    EventKind.SUGGESTED: N_("Ett förslag gjordes"),
+    EventKind.CONFIRMED: N_("Mottagare bekräftades"),
+    EventKind.SENT: N_("Brevet lämnades till mottagarens e-postserver"),
+    EventKind.SEND_DELAYED: N_("Brevet kunde inte lämnas än; nytt försök görs"),
+    EventKind.DELIVERY_FAILED: N_("Brevet kunde inte levereras"),
+    EventKind.REMINDED: N_("En påminnelse skickades"),
+    EventKind.DIARIENUMMER: N_("Diarienummer antecknades"),
+    EventKind.RETURNED: N_("Ärendet lämnades tillbaka: fel förvaltning"),
+    EventKind.PART_ANSWERED: N_("En av mottagarna har svarat"),
+    EventKind.ANSWERED: N_("Ärendet besvarades"),
+    EventKind.CLOSED: N_("Ärendet avslutades"),
+    EventKind.REOPENED: N_("Ärendet öppnades igen"),
+}
+
+
+def certainty(language: Language, probability: float) -> str:
+    """A probability in words, to stand beside the figure."""
+    return next(language.gettext(words) for least, words in _CERTAINTY if probability >= least)
+
+
+def event(_: Gettext, of: Event) -> str:
+    """One event as a sentence without its details."""
+    known = of.kind in set(EventKind)
+    return _(_EVENTS[EventKind(of.kind)]) if known else of.kind
+
+
+def sorted_flags(flags: list[str]) -> list[str]:
+    """Flags, the loudest first."""
+    return sorted(flags, key=lambda flag: (FLAG_RANKS.get(flag, 3), flag))
+
+
+def event_details(_: Gettext, of: Event, units: Mapping[str, Unit]) -> list[str]:
+    """What an event says besides its kind, in the order a person asks: who, why, which number."""
+    detail = of.detail
+    named = [one["unit"] for one in detail.get("chosen", ())] or [detail.get("unit")]
+    if of.kind == EventKind.SUGGESTED and detail.get("abstain"):
+        named = [_("osäkert")]
+    said = [units[name].name if name in units else str(name) for name in named if name]
+    reason = str(detail.get("reason", ""))
+    said.append(_(CLOSE_REASONS[reason]) if reason in CLOSE_REASONS else reason)
+    said += [str(detail.get(key, "")) for key in ("note", "value", "recipient", "reply")]
+    return [one for one in said if one]
