@@ -26,7 +26,7 @@ _ACTIONS = {"failed", "delayed", "delivered", "relayed", "expanded"}
 # What only a mail system calls itself. A person who forwards a report does it under an own name.
 _SYSTEM_ADDRESS = re.compile(
     r"(?:mailer-?daemon|mail-?daemon|postmaster|mailadm|majordomo|mail-?er|mdaemon|mailsystem|mail\.system|system|"
-    r"microsoftexchange[0-9a-f]+|no-?reply|bounces?|bounce[+-].*|mail-?delivery.*|delivery.*|nobody|root|"
+    r"microsoftexchange[0-9a-f]+|post_master|bounces?|bounce[+-].*|mail-?delivery.*|delivery.*|nobody|root|"
     r"administrator|"
     r"daemon|amavis|smtp|mta|.*-daemon|mms\w*|postoffice)(?:@.*)?",
     re.IGNORECASE,
@@ -34,7 +34,8 @@ _SYSTEM_ADDRESS = re.compile(
 _SYSTEM_NAME = re.compile(
     r"mail(?:er)?[ -]?(?:delivery|daemon|system|administrator)|delivery (?:sub)?system|postmaster|"
     r"system ?administrat|"
-    r"microsoft (?:outlook|exchange)|mail router|mail server|system administrator|mailer.?daemon",
+    r"microsoft (?:outlook|exchange)|mail ?administrator|mail deliver system|courier mail server|"
+    r"mail router|mail server|system administrator|mailer.?daemon",
     re.IGNORECASE,
 )
 _SUBJECT = re.compile(
@@ -68,7 +69,10 @@ _FAILED = re.compile(
     r"det gick inte att leverera|kunde inte levereras|har inte (?:levererats|kunnat levereras)|nådde inte|"
     r"gick inte att hitta|"
     r"hittades inte|olevererbar|misslyckades|levererades inte|inte levererats|kunde ej levereras|"
-    r"konnte nicht zugestellt|nicht zustellbar|ikke leveres|ei voitu toimittaa|n'a pas pu être|"
+    r"送信できません|配信できません|エラーのため|не может быть доставлено|не доставлено|无法投递|退信|"
+    r"invalid (?:final delivery|recipient|"
+    r"address|user)|delivery (?:errors|problems)|konnte nicht zugestellt|nicht zustellbar|ikke leveres|"
+    r"ei voitu toimittaa|n'a pas pu être|"
     r"no se pudo entregar",
     re.IGNORECASE,
 )
@@ -89,12 +93,13 @@ _FINAL = re.compile(
 )
 # Below these the original mail is quoted: addresses in it say nothing about the failure.
 _COPY = re.compile(
-    r"^(?:-+ ?(?:below this line|this is a copy|the body of the message|original message|unsent message|the following text|"
-    r"returned (?:message|mail)|undelivered message|failed message|enclosed is a copy|message header|"
-    r"the header|"
-    r"ursprungligt meddelande|ursprungliga meddelandehuvuden)|original message (?:headers|follows)|"
-    r"(?:the )?original message (?:was|headers)|ursprungliga meddelandehuvuden|received: from|return-path: <|"
-    r"your original message|message headers? follow|---- ?start of|copy of (?:the )?message|--- the message)",
+    r"^[ \t]*(?:-+ ?(?:below this line|this is a copy|the body of the message|original message|unsent message|"
+    r"the following text|returned (?:message|mail)|undelivered message|failed message|enclosed is a copy|"
+    r"message header|the header|ursprungligt meddelande|ursprungliga meddelandehuvuden|start of|the message)|"
+    r"original message (?:headers|follows)|the original message (?:headers|follows)|"
+    r"ursprungliga meddelandehuvuden|"
+    r"received:\s?(?:from|by) |return-path: ?<|your original message|message headers? follow|"
+    r"copy of (?:the )?message)",
     re.IGNORECASE | re.MULTILINE,
 )
 # Who failed, by layout; each has one group for the address. The first that finds anything is taken.
@@ -128,9 +133,7 @@ def read(section: fields.Section, content: Content, sender: Address, subject: st
     status = next((text for kind, text in content.statuses if kind.endswith("delivery-status")), "")
     if status:
         return _finish(_by_fields(status), section, content, status)
-    if not from_system(section, sender) or any(
-        "feedback" in kind or "disposition" in kind for kind, _ in content.statuses
-    ):
+    if not from_system(section, sender) or any(_OTHER_REPORT.search(kind) for kind, _ in content.statuses):
         return None
     said = content.text[:SCANNED_CHARS]
     if re.search(r"^final-recipient\s*:", said, re.IGNORECASE | re.MULTILINE):
@@ -138,13 +141,23 @@ def read(section: fields.Section, content: Content, sender: Address, subject: st
         if found:
             return _finish(found, section, content, said)
     own, copy = _without_copy(said)
-    failed = _FAILED.search(own) is not None
-    delayed = _DELAYED.search(own) is not None
-    if not (failed or delayed) or not (
-        _SUBJECT.search(subject) or section.raw("x-failed-recipients") or _REPLY.search(own)
-    ):
+    if not _speaks_of_failure(section, content, subject, own, copy):
         return None
-    return _finish(_by_words(section, own, sender, delayed=delayed and not _is_final(own)), section, content, copy)
+    delayed = _DELAYED.search(own) is not None and not _is_final(own)
+    return _finish(_by_words(section, own, sender, delayed=delayed), section, content, copy)
+
+
+_OTHER_REPORT = re.compile("feedback|disposition")
+
+
+def _speaks_of_failure(section: fields.Section, content: Content, subject: str, own: str, copy: str) -> bool:
+    """A mail system's mail is a report when two signs agree, one of them in its words."""
+    said = _FAILED.search(own) is not None or _DELAYED.search(own) is not None
+    coded = _REPLY.search(own) is not None or _STATUS.search(own) is not None
+    named = _SUBJECT.search(subject) is not None or bool(section.raw("x-failed-recipients"))
+    typed = b"delivery-status" in section.raw("content-type").lower()
+    returned = bool(copy) or bool(content.embedded)
+    return (said or coded or returned) and said + coded + named + typed + returned >= 2
 
 
 def _is_final(own: str) -> bool:
