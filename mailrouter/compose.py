@@ -24,6 +24,7 @@ from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage, MIMEPart
 from email.utils import format_datetime
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,7 +40,7 @@ PROTECTED = "skyddad"  # the flag of protected personal data: nothing of the per
 
 FLAG_WORDS = {
     "allman-handling": "Begäran om allmän handling: lämnas ut genast eller så snart det går (TF 2 kap.).",
-    "barn": "Ärendet rör barn.",
+    "barn": "Ärendet kan röra barn.",
     "bradskande": "Ärendet kan vara brådskande.",
     "fara-for-liv-halsa": "Det kan vara fara för liv eller hälsa.",
     "hot": "Mejlet kan innehålla hot.",
@@ -57,8 +58,15 @@ _TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
-_HEADER_SECTION = re.compile(rb"(?:[!-9;-~]++[ \t]*:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)++(?:\r\n|\Z)")
+_HEADER_SECTION = re.compile(rb"(?:[!-9;-~]++:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+(?:\r\n|\Z)")
+_BOUNDARY = re.compile(rb"boundary[^\w\n]*=\s*(?:\"([^\"\\\r\n]+)\"|([\w'()+,./:=?-]+)|)", re.IGNORECASE)
+_DELIMITER = re.compile(rb"^--([^\r\n]+)\r\n", re.MULTILINE)
+_INNER_MESSAGE = re.compile(rb"^content-type:\s*message/", re.IGNORECASE | re.MULTILINE)
+_ODD = re.compile(rb"multipart/digest|boundary\*", re.IGNORECASE)  # messages unannounced; boundaries encoded
+_LARGEST_HEADER = 65_536  # octets; relays cut off larger fields (Postfix: header_size_limit)
+_MOST_BOUNDARIES, _MOST_PARTS, _DEEPEST = 50, 1_000, 20  # beyond these nobody has to be clever
 _TOO_LONG = re.compile(rb"[^\n]{1000}")  # 998 octets and CR (RFC 5322 2.1.1)
 
 
@@ -119,7 +127,7 @@ def forward(
             "citizen": _citizen(case),
             "notices": [FLAG_WORDS.get(flag, f"Märkt: {flag}.") for flag in case.flags],
             "reasons": _reasons(case, assignment),
-            "carried": "message" if as_message else "file",
+            "as_message": as_message,
             "filename": filename,
         },
     )
@@ -164,14 +172,38 @@ def is_transparent(original: bytes) -> bool:
     """True when the octets pass every relay unchanged without an encoding.
 
     SMTP wants CRLF and nothing else, no NUL and no line above 998 octets (RFC 5321 4.5.3.1.6, RFC 5322
-    2.3); relays repair a header section that is not one.
+    2.3). A relay also reads the header sections of a message/rfc822 part and of the parts inside it, and
+    repairs them: Postfix takes away a space before a colon and the end of a huge field.
     """
     return (
         original.count(b"\n") == original.count(b"\r\n") == original.count(b"\r")
         and b"\0" not in original
         and _TOO_LONG.search(original) is None
-        and _HEADER_SECTION.match(original) is not None
+        and _are_headers_sound(original)
     )
+
+
+def _are_headers_sound(original: bytes) -> bool:
+    """True when the mail begins with a header section and so does each part that a relay would find in it."""
+    boundaries = {quoted or plain for quoted, plain in _BOUNDARY.findall(original)}
+    if b"" in boundaries or len(boundaries) > _MOST_BOUNDARIES or _ODD.search(original):
+        return False
+    known = tuple(boundaries)
+    delimiters = (line.end() for line in _DELIMITER.finditer(original) if known and line[1].startswith(known))
+    starts = [0, *islice(delimiters, _MOST_PARTS)]
+    return len(starts) <= _MOST_PARTS and all(_is_section_sound(original, start) for start in starts)
+
+
+def _is_section_sound(original: bytes, start: int) -> bool:
+    """True for a header section at ``start``, and for those of the messages right inside it."""
+    for _ in range(_DEEPEST):
+        section = _HEADER_SECTION.match(original, start, start + _LARGEST_HEADER)
+        if section is None or len(section[0]) == _LARGEST_HEADER:
+            return False
+        if not _INNER_MESSAGE.search(section[0]):
+            return True
+        start = section.end()
+    return False
 
 
 def _facts(case: Case, assignment: Assignment, settings: Settings, names: Names) -> dict[str, Any]:
@@ -183,7 +215,7 @@ def _facts(case: Case, assignment: Assignment, settings: Settings, names: Names)
         "answer_due": _day(assignment.answer_due),
         "area": names.area(assignment.area),
         "district": names.district(case.district),
-        "kind": case.kind,
+        "subject": _one_line(case.subject_public),
         "wants_answer": case.wants_answer,
         "sender": settings.forward.from_name,
     }
@@ -271,20 +303,20 @@ def _render(template: str, facts: Mapping[str, Any]) -> str:
     return _TEMPLATES.get_template(template).render(facts)
 
 
-def _text_part(text: str) -> bytes:
+def _text_part(text: str) -> list[bytes]:
     part = MIMEPart(policy=policy.SMTP)
     part.set_content(text, cte="quoted-printable")
-    return part.as_bytes()
+    return [part.as_bytes()]
 
 
-def _file_part(octets: bytes, filename: str, content_type: str) -> bytes:
+def _file_part(octets: bytes, filename: str, content_type: str) -> list[bytes]:
     maintype, _, subtype = content_type.partition("/")
     part = MIMEPart(policy=policy.SMTP)
     part.set_content(octets, maintype, subtype, filename=filename)
-    return part.as_bytes()
+    return [part.as_bytes()]
 
 
-def _message_part(original: bytes, filename: str) -> bytes:
+def _message_part(original: bytes, filename: str) -> list[bytes]:
     """message/rfc822 with the octets as they are; the standard library would parse and write them anew."""
     encoding = "7bit" if original.isascii() else "8bit"
     head = (
@@ -292,27 +324,33 @@ def _message_part(original: bytes, filename: str) -> bytes:
         f"Content-Transfer-Encoding: {encoding}\r\n"
         f'Content-Disposition: attachment; filename="{filename}"\r\n\r\n'
     )
-    return head.encode() + original
+    return [head.encode(), original]
 
 
-def _multipart(head: EmailMessage, parts: list[bytes], token: str) -> bytes:
-    """Join the parts; the CRLF before a boundary belongs to the boundary (RFC 2046 5.1.1), not to the original."""
-    eight_bit = not all(part.isascii() for part in parts)
+def _multipart(head: EmailMessage, parts: list[list[bytes]], token: str) -> bytes:
+    """Join the parts, each given in pieces; they are copied once, since an original may be large.
+
+    The CRLF before a boundary belongs to the boundary (RFC 2046 5.1.1), so an original keeps its own end.
+    """
     boundary = _boundary(token, parts)
-    head["MIME-Version"] = "1.0"
-    head["Content-Transfer-Encoding"] = "8bit" if eight_bit else "7bit"
-    head["Content-Type"] = f'multipart/mixed; boundary="{boundary}"'
-    header = head.as_bytes().rstrip(b"\r\n") + b"\r\n\r\n"
+    encoding = "7bit" if all(piece.isascii() for part in parts for piece in part) else "8bit"
+    fields = (
+        f"MIME-Version: 1.0\r\nContent-Transfer-Encoding: {encoding}\r\n"
+        f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n'
+    )
     line = f"\r\n--{boundary}\r\n".encode()
-    return b"".join((header, line[2:], line.join(parts), f"\r\n--{boundary}--\r\n".encode()))
+    pieces = [head.as_bytes().removesuffix(b"\r\n"), fields.encode()]
+    for part in parts:
+        pieces += [line, *part]
+    return b"".join((*pieces, f"\r\n--{boundary}--\r\n".encode()))
 
 
-def _boundary(token: str, parts: list[bytes]) -> str:
+def _boundary(token: str, parts: list[list[bytes]]) -> str:
     """A boundary that follows from the token and stands in no part."""
     count = 0
     while True:
         boundary = "=_" + hashlib.sha256(f"{token} {count}".encode()).hexdigest()[:40]
-        if not any(boundary.encode() in part for part in parts):
+        if not any(boundary.encode() in piece for part in parts for piece in part):
             return boundary
         count += 1
 

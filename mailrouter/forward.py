@@ -315,7 +315,9 @@ def _failed(session: Session, case: Case, dispatch: Dispatch, reply: str, now: d
     diarium.move_assignment(part, AssignmentState.FAILED)
     settle(part)
     case.attention = f"Mejlet till {unit} ({dispatch.recipient}) kom inte fram: {reply}"
-    diarium.record(session, case, EventKind.DELIVERY_FAILED, actor=ACTOR, now=now, detail=detail)
+    movable = (case.state, EventKind.DELIVERY_FAILED) in diarium.CASE_MOVES
+    kind = EventKind.DELIVERY_FAILED if movable else EventKind.SEND_DELAYED  # in quarantine it is at the desk already
+    diarium.record(session, case, kind, actor=ACTOR, now=now, detail=detail)
 
 
 def _part(session: Session, dispatch: Dispatch) -> Assignment | None:

@@ -218,8 +218,8 @@ class SmtpSmarthost:
         else:
             connection = smtplib.SMTP(settings.host, settings.port, self._hostname, timeout=timeout)
         try:
-            # the dot at the end is a small packet of its own: it must not wait for an acknowledgement
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if connection.sock is not None:  # the last dot is a small packet: it must not wait for others
+                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.ehlo_or_helo_if_needed()
             if settings.tls == "starttls":
                 connection.starttls(context=self._tls)
