@@ -6,6 +6,7 @@ with the Swedish wordings of the first and of Gmail.
 """
 
 import re
+from itertools import takewhile
 
 from mailrouter.letter import fields
 from mailrouter.letter.body import Content
@@ -114,7 +115,7 @@ _WHO = tuple(
         r"(?:delivered|leverera(?:s|de|t)?|message|meddelande)[ \t]+(?:to|till)[ \t]*:?\s*<?(ADDRESS)",
         # Exchange: Name (address)
         r"['\"]?[^\n<('\"]{0,60}['\"]? ?[<(](?:mailto:)?(ADDRESS)[)>]",
-        r"(?:recipient|mottagare|user|address|adress|to|rcpt to|mailbox)\s*:?\s*['\"<(]{0,2}(ADDRESS)",
+        r"\b(?:recipient|mottagare|user|userid|address|adress|to|mailbox)\b\s*:?\s*['\"<(]{0,2}(ADDRESS)",
         r"(ADDRESS)",
     )
 )
@@ -144,7 +145,7 @@ def read(section: fields.Section, content: Content, sender: Address, subject: st
     if not _speaks_of_failure(section, content, subject, own, copy):
         return None
     delayed = _DELAYED.search(own) is not None and not _is_final(own)
-    return _finish(_by_words(section, own, sender, delayed=delayed), section, content, copy)
+    return _finish(_by_words(section, content, own, sender, delayed=delayed), section, content, copy)
 
 
 _OTHER_REPORT = re.compile("feedback|disposition")
@@ -215,19 +216,30 @@ def _without_copy(said: str) -> tuple[str, str]:
     return (said[: match.start()], said[match.start() :]) if match else (said, "")
 
 
-def _by_words(section: fields.Section, own: str, sender: Address, *, delayed: bool) -> tuple[Failure, ...]:
+def _by_words(
+    section: fields.Section, content: Content, own: str, sender: Address, *, delayed: bool
+) -> tuple[Failure, ...]:
     ours = {address.lower() for address in _ANY_ADDRESS.findall(section.text("to") + " " + sender.address)}
-    named = _ANY_ADDRESS.findall(section.text("x-failed-recipients"))
-    recipients = [(address, own.find(address)) for address in dict.fromkeys(named)] or _who(own, ours)
+    named = dict.fromkeys(_ANY_ADDRESS.findall(section.text("x-failed-recipients")))
+    recipients = [(address, own.find(address)) for address in named] or _who(own, ours) or _addressed(content)
     failures = []
     for number, (address, position) in enumerate(recipients[:RECIPIENTS]):
         following = recipients[number + 1][1] if number + 1 < len(recipients) else len(own)
         said = own[position + len(address) : following if following > position else len(own)] if position >= 0 else own
-        diagnostic = _diagnostic(said) or _diagnostic(own)
-        failures.append(
-            Failure(address, "delayed" if delayed else "failed", _status(diagnostic, said, own), diagnostic)
-        )
+        texts = (said, own) if len(recipients) == 1 else (said,)
+        diagnostic = _diagnostic(*texts)
+        status = _status(diagnostic, *texts)
+        failures.append(Failure(address, "delayed" if delayed else "failed", status, diagnostic))
     return tuple(failures)
+
+
+def _addressed(content: Content) -> list[tuple[str, int]]:
+    """Whom the returned mail was for, when the report names nobody."""
+    for octets in content.embedded:
+        found = _ANY_ADDRESS.search(fields.read(octets).text("to"))
+        if found:
+            return [(found[0], -1)]
+    return []
 
 
 def _who(own: str, ours: set[str]) -> list[tuple[str, int]]:
@@ -242,20 +254,23 @@ def _who(own: str, ours: set[str]) -> list[tuple[str, int]]:
     return []
 
 
-def _diagnostic(said: str) -> str:
-    """The line in which the server speaks, with those that go on with it."""
-    lines = [line.strip(" <>#*\t") for line in said.split("\n")]
-    for number, line in enumerate(lines):
-        if _STATUS.search(line) or _REPLY.search(line):
-            paragraph = []
-            for part in lines[number : number + 5]:
-                if not part:
-                    break
-                paragraph.append(part)
-            return " ".join(" ".join(paragraph).split())[:DIAGNOSTIC_CHARS]
-    reason = next((line for line in lines if len(line) > 8 and _FAILED.search(line)), "")
-    reason = reason or next((line for line in lines if len(line) > 8), "")
-    return " ".join(reason.split())[:DIAGNOSTIC_CHARS]
+def _diagnostic(*texts: str) -> str:
+    """The lines in which the server speaks: first those with a code, then those with a reason."""
+    several = [[line.strip(" <>#*\t") for line in said.split("\n")] for said in texts]
+    for lines in several:
+        for number, line in enumerate(lines):
+            if _STATUS.search(line) or _REPLY.search(line):
+                return _paragraph(lines[number : number + 5])
+    for lines in several:
+        for number, line in enumerate(lines):
+            if len(line) > 8 and _FAILED.search(line):
+                return _paragraph(lines[number : number + 3])
+    return next((_paragraph([line]) for line in several[0] if len(line) > 8), "")
+
+
+def _paragraph(lines: list[str]) -> str:
+    filled = list(takewhile(bool, lines))
+    return " ".join(" ".join(filled).split())[:DIAGNOSTIC_CHARS]
 
 
 def _status(*texts: str) -> str:
