@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from mailrouter import config, store
+from tests.browser import chromium
 from tests.servers.dovecot import Dovecot, dovecot
 from tests.servers.postgres import Postgres, postgres
 
@@ -72,3 +74,10 @@ def db(store_url: str) -> Iterator[store.Store]:
     opened = store.connect(config.Store(url=store_url))
     yield opened
     opened.dispose()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium; each test opens pages or contexts of its own."""
+    with chromium() as opened:
+        yield opened
