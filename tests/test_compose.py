@@ -251,10 +251,11 @@ def test_an_ordinary_mail_stays_a_mail(original: bytes) -> None:
     assert is_sendable(sent)
 
 
-PIECE = st.binary(max_size=30) | st.sampled_from(
-    [b"\r\n", b"\n", b"\r", b"\0", b"\r\n\r\n", b"From: a@example.se\r\n", b"--", b"=_",
-     b"Content-Type: message/rfc822",     b'Content-Type: multipart/mixed; boundary="b"\r\n', b"\r\n--b\r\n", b"\r\n--b--", b".", b" ", b"x" * 999]
-)  # fmt: skip
+TROUBLE = [
+    b"\r\n", b"\n", b"\r", b"\0", b"\r\n\r\n", b"--", b"=_", b".", b" ", b"x" * 999, b"From: a@example.se\r\n",
+    b"Content-Type: message/rfc822", b'Content-Type: multipart/mixed; boundary="b"\r\n', b"\r\n--b\r\n", b"\r\n--b--",
+]  # fmt: skip
+PIECE = st.binary(max_size=30) | st.sampled_from(TROUBLE)
 
 
 @effort(deadline=None, max_examples=150)
