@@ -8,7 +8,7 @@ from typing import get_args
 import click
 import pytest
 
-from mailrouter import diarium, settings_doc
+from mailrouter import config, diarium, settings_doc
 from mailrouter.cli import commands
 from mailrouter.config import Section, Settings
 from tests.test_layers import RANKS
@@ -102,7 +102,12 @@ def _mentioned(page: str) -> list[list[str]]:
     fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
     indented = "\n".join(line.strip() for line in page.splitlines() if line.startswith("    "))
     spans = "\n".join(re.findall(r"`([^`\n]+)`", page))
-    lines = re.findall(r"^(?:.*[\s/])?mailrouter ([a-z][^\n#|>;]*)", f"{fenced}\n{indented}\n{spans}", re.MULTILINE)
+    commands_run = f"{fenced}\n{indented}\n{spans}".replace("&& ", "\n")
+    lines = re.findall(
+        r"^(?:sudo (?:-u \S+ )?|docker compose exec \S+ )?(?:\S*/)?mailrouter ([a-z][^\n#|>;]*)",
+        commands_run,
+        re.MULTILINE,
+    )
     return [line.split() for line in lines]
 
 
@@ -141,3 +146,14 @@ def test_make_targets_exist() -> None:
     for page in PAGES:
         named = re.findall(r"(?:`|^ {4})make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert set(named) <= targets, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_of_configuration_are_sound(page: Path, tmp_path: Path) -> None:
+    """Each TOML example is a configuration that is read without a fault, once the files that it names are there."""
+    for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for name in re.findall(r'"/etc/mailrouter/([^"]+)"', block):
+            (tmp_path / name).write_text("secret\n")
+        file = tmp_path / "mailrouter.toml"
+        file.write_text(block.replace("/etc/mailrouter", str(tmp_path)), encoding="utf-8")
+        config.load(file)
