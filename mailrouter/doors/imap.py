@@ -8,6 +8,8 @@ import logging
 import secrets
 import socket
 import threading
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +25,7 @@ from mailrouter.store import Store
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 300.0
-STOP_SECONDS = 5.0  # time to finish what is under way before the connection is cut
+STOP_SECONDS = 3.0  # time to finish what is under way before the connection is cut
 _JITTER = secrets.SystemRandom()
 
 
@@ -56,15 +58,17 @@ class Watcher:
         self._stopping.set()
         self._alarm.send(b"!")
 
-    def join(self) -> None:
-        """Wait for the end of a watcher that was told to stop; a server that does not answer cannot delay it."""
-        if self._thread.ident is None:
-            return
-        self._thread.join(STOP_SECONDS)
+    def ended(self, deadline: float) -> bool:
+        """Wait until the monotonic clock shows ``deadline`` for a watcher that was told to stop."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def cut(self) -> None:
+        """Break the connection of a watcher whose server does not answer."""
         folder = self._folder
-        if self._thread.is_alive() and folder is not None:
+        if folder is not None:
             folder.cut()
-            self._thread.join(STOP_SECONDS)
 
     def status(self) -> dict[str, Any]:
         """For the heartbeat: since when it is connected, how far it has read, what is wrong."""
@@ -104,6 +108,19 @@ class Watcher:
             if not found and not (folder.announced() and looks == 1):
                 folder.wait(min(self._account.poll_seconds, self._account.idle_seconds), self._wake)
                 looks = 0
+
+
+def stop(watching: Sequence[Watcher]) -> None:
+    """End watchers together. Those that wait for a silent server are cut off; nothing of theirs is under way."""
+    for watcher in watching:
+        watcher.stop()
+    deadline = time.monotonic() + STOP_SECONDS
+    hanging = [watcher for watcher in watching if not watcher.ended(deadline)]
+    for watcher in hanging:
+        watcher.cut()
+    deadline = time.monotonic() + STOP_SECONDS
+    for watcher in hanging:
+        watcher.ended(deadline)
 
 
 def watchers(settings: Settings, store: Store, intake: Intake) -> list[Watcher]:

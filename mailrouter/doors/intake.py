@@ -72,6 +72,11 @@ class Intake:
             self._waiting.put(parcel)
         return parcel.result
 
+    @property
+    def alive(self) -> bool:
+        """False when the writer has died; nothing is acknowledged then."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Commit what waits, then stop."""
         with self._closing:

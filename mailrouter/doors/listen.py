@@ -1,5 +1,6 @@
 """Sockets and certificates of the doors, opened before anything runs: what is wrong is said at start."""
 
+import os
 import socket
 import ssl
 from contextlib import closing
@@ -20,7 +21,8 @@ def bind(setting: str, listen: str) -> socket.socket:
     try:
         return _bind_unix(Path(listen)) if "/" in listen else _bind_tcp(setting, listen)
     except OSError as error:
-        raise ConfigError(f"{setting}: cannot listen on {listen}: {error.strerror or error}") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise ConfigError(f"{setting}: cannot listen on {listen}: {reason}") from error
 
 
 def _bind_tcp(setting: str, listen: str) -> socket.socket:

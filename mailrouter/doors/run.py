@@ -3,7 +3,7 @@
 from typing import Any
 
 from mailrouter.config import ConfigError, Settings
-from mailrouter.doors.imap import Watcher, watchers
+from mailrouter.doors import imap
 from mailrouter.doors.intake import Intake
 from mailrouter.doors.smtp import SmtpDoor
 from mailrouter.store import Store
@@ -14,10 +14,10 @@ class Doors:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._intake = Intake(store, settings)
-        self._watchers: list[Watcher] = []
+        self._watchers: list[imap.Watcher] = []
         try:
             self.smtp = SmtpDoor(self._intake, settings)
-            self._watchers = watchers(settings, store, self._intake)
+            self._watchers = imap.watchers(settings, store, self._intake)
         except ConfigError:
             self._intake.close()
             raise
@@ -34,12 +34,13 @@ class Doors:
 
     def close(self) -> None:
         """Close the doors, then commit what they took in."""
-        for watcher in self._watchers:
-            watcher.stop()
+        imap.stop(self._watchers)
         self.smtp.close()
-        for watcher in self._watchers:
-            watcher.join()
         self._intake.close()
+
+    def alive(self) -> bool:
+        """False when something inside has died, so that only a new process helps."""
+        return self._intake.alive and self.smtp.alive
 
     def status(self) -> dict[str, Any]:
         """What the doors have to say about themselves, as JSON-ready values, for the heartbeat."""

@@ -66,6 +66,7 @@ class Shared:
     max_held: int = 512 * 1024 * 1024  # octets of unfinished mails
     sessions: "set[Session]" = field(default_factory=set)
     held: int = 0
+    waiting: int = 0  # mails that are being made durable
     taken: int = 0
     deferred: int = 0
     closing: bool = False
@@ -258,12 +259,15 @@ class Session(SMTP):
             envelope_sender="" if sender == "<>" else sender,
             envelope_recipients=recipients,
         )
+        self._shared.waiting += 1
         try:
             taken = await self._durable(arrival)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is our failure: the sender keeps the mail)
             self._shared.deferred += 1
             log.error("smtp-deferred source=%s error=%s", self.source, type(error).__name__)  # noqa: TRY400
             return UNAVAILABLE
+        finally:
+            self._shared.waiting -= 1
         self._shared.taken += 1
         log.info("smtp-taken source=%s case=%s as=%s", self.source, taken.number, taken.disposition)
         return f"250 2.0.0 {_DONE[taken.disposition]} {taken.number}"

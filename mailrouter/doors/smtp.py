@@ -63,7 +63,12 @@ class SmtpDoor:
         self._thread.start()
         ready.wait()
 
-    def close(self, grace_seconds: float = 30.0) -> None:
+    @property
+    def alive(self) -> bool:
+        """False when the door should be open and its thread has died."""
+        return self._thread is None or self._thread.is_alive()
+
+    def close(self, grace_seconds: float = 10.0) -> None:
         """Take no new connection, finish the mails that are under way within the grace, then end."""
         if self._thread is None:
             return
@@ -82,10 +87,11 @@ class SmtpDoor:
         shared = self._shared
         return {
             "listening": {name: listen for name, listen in self._listen.items() if listen},
-            "alive": self._thread is not None and self._thread.is_alive(),
             "connections": len(shared.sessions),
             "taken": shared.taken,
             "deferred": shared.deferred,
+            "waiting": shared.waiting,
+            "held_octets": shared.held,
         }
 
     def _run(self, ready: threading.Event) -> None:
