@@ -65,9 +65,9 @@ def read(octets: bytes) -> EmailMessage:
     return parsed
 
 
-def forward(original: bytes = ORDINARY, **changes: Any) -> bytes:
+def forward(original: bytes = ORDINARY, token: str = TOKEN, **changes: Any) -> bytes:
     """A forward of ``original``."""
-    return compose.forward(case(**changes), part(), dispatch(), original, SETTINGS)
+    return compose.forward(case(**changes), part(), dispatch(token=token), original, SETTINGS)
 
 
 def note(octets: bytes) -> str:

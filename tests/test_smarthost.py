@@ -1,12 +1,16 @@
 """The way out: the built-in Maildirs, and SMTP against servers that behave and servers that do not."""
 
 import asyncio
+import email
+import random
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,13 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from mailrouter import config, smarthost
-from mailrouter.smarthost import Later, MaildirSmarthost, Never, Sent, SmtpSmarthost
-from tests.servers.dovecot import certificate
+from mailrouter import config, number, smarthost
+from mailrouter.smarthost import Later, MaildirSmarthost, Never, Outcome, Sent, SmtpSmarthost
+from tests import test_compose
+from tests.servers.dovecot import Dovecot, certificate, dovecot
+from tests.servers.postfix import Postfix, postfix
 from tests.servers.postgres import free_port
+from tests.waiting import until
 
 DOMAINS = ["stad.example", "Götene.example"]
 SENDER = "svar+mr22222222222222222222222a@stad.example"
@@ -413,3 +420,81 @@ def test_a_refusal_does_not_spoil_the_next_mail(peer: Callable[..., Peer], pipel
     assert isinstance(out.send(SENDER, RECIPIENT, PLAIN), Never)
     server.replies["RCPT"] = "250 ok"
     assert isinstance(out.send(SENDER, RECIPIENT, PLAIN), Sent)
+
+
+# The real ones: Postfix as smarthost, Dovecot behind it
+
+
+@dataclass(frozen=True)
+class Mailroom:
+    """A Postfix that hands to a Dovecot; only addresses beginning with "stads" exist."""
+
+    postfix: Postfix
+    dovecot: Dovecot
+
+    def open(self, **options: Any) -> SmtpSmarthost:
+        """Our side, with STARTTLS."""
+        secure = {"tls": "starttls", "tls_ca_file": self.dovecot.certificate}
+        return client(self.postfix.port, **secure | options)
+
+
+@pytest.fixture(scope="module")
+def mailroom(server_folder: Path) -> Iterator[Mailroom]:
+    """Both servers, for the length of this module."""
+    with dovecot(server_folder / "smarthost-dovecot") as boxes:
+        pem, key = boxes.certificate, boxes.folder / "key.pem"
+        folder = server_folder / "smarthost-postfix"
+        with postfix(folder, boxes.lmtp, certificate=pem, key=key, users="/^stads/") as relay:
+            yield Mailroom(relay, boxes)
+
+
+def test_postfix_takes_refuses_and_is_away(mailroom: Mailroom) -> None:
+    """Postfix's own words come back: its queue id, its unknown user; while it is stopped the mail waits."""
+    out = mailroom.open()
+    sent = out.send(SENDER, RECIPIENT, MAIL)
+    assert isinstance(sent, Sent)
+    assert "queued as" in sent.reply
+    refused = out.send(SENDER, "okand@stad.example", MAIL)
+    assert isinstance(refused, Never)
+    assert refused.reply.startswith("550 5.1.1")
+    mailroom.postfix.stop()
+    try:
+        assert isinstance(out.send(SENDER, RECIPIENT, MAIL), Later)
+    finally:
+        mailroom.postfix.start()
+    assert isinstance(out.send(SENDER, RECIPIENT, MAIL), Sent)
+    out.close()
+    mails = until(lambda: mails if len(mails := mailroom.dovecot.mails("stadsmiljo")) >= 2 else [])
+    assert [mail.partition(b"\r\n\r\n")[2] for mail in mails] == [MAIL.partition(b"\r\n\r\n")[2]] * 2
+
+
+def test_originals_survive_postfix_and_dovecot(mailroom: Mailroom) -> None:
+    """Behind real servers the original has the same sha256 as when it came, whatever it looks like."""
+    originals = {number.new_token(): original for original in odd_originals()}
+    out = mailroom.open(connections=2)
+
+    def send(token: str) -> Outcome:
+        octets = test_compose.forward(originals[token], token=token)
+        return out.send(f"svar+{token}@stad.example", "stadsarkiv@stad.example", octets)
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(send, originals))
+    out.close()
+    assert [outcome for outcome in outcomes if not isinstance(outcome, Sent)] == []
+    arrived = until(lambda: mails if len(mails := mailroom.dovecot.mails("stadsarkiv")) == len(originals) else [], 60)
+    for mail in arrived:
+        token = email.message_from_bytes(mail)["Message-ID"][1:].partition("@")[0]
+        assert sha256(test_compose.carried(mail)).digest() == sha256(originals[token]).digest()
+
+
+def odd_originals() -> list[bytes]:
+    """The named ones, and two hundred made of pieces that relays have opinions about."""
+    chance = random.Random(2026)
+    pieces = [
+        b"From: a@example.se", b"Subject: r\xe5tt", b"X :y", b"X:", b": z", b"", b"", b" ", b"\tfold", b"no colon",
+        b"--b", b"--b--", b"--c", b"Content-Type: multipart/mixed; boundary=b", b" boundary=\"c\"", b"From bob Mon",
+        b"Content-Type: message/rfc822", b"Content-Transfer-Encoding: base64", b"Bcc: q@example.se", b".", b"trail  ",
+        b"Content-Type: multipart/digest; boundary=c", b"Delivered-To: z@example.se", b"x" * 998, b"\x01\x7f\xff\x0c",
+    ]  # fmt: skip
+    made = [b"\r\n".join(chance.choices(pieces, k=chance.randint(1, 25))) for _ in range(200)]
+    return [*test_compose.TRANSPARENT.values(), *test_compose.NOT_TRANSPARENT.values(), *made]
