@@ -74,7 +74,7 @@ def note(octets: bytes) -> str:
     """What the registrator reads."""
     body = read(octets).get_body()
     assert body is not None
-    return str(body.get_content())
+    return str(body.get_content()).replace("\r\n", "\n")
 
 
 def carried(octets: bytes) -> bytes:
@@ -301,3 +301,22 @@ def test_a_reminder(days: int, words: str) -> None:
     assert "anna" not in octets.decode().lower()
     assert is_sendable(octets)
     assert octets == compose.reminder(case(), part(external_number="SMF-2026-00012"), late, dispatch(), SETTINGS)
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "registrator.md").read_text(encoding="utf-8")
+
+
+def test_the_page_for_registrars_shows_the_note_as_it_is() -> None:
+    """The example in docs/registrator.md is what a registrator really gets, down to the letter."""
+    city = organisation.load(SETTINGS.classify.organisation)
+    shown = PAGE.partition("```text\n")[2].partition("```")[0]
+    assert note(compose.forward(case(), part(), dispatch(), ORDINARY, SETTINGS, city)) == shown
+
+
+def test_the_page_for_registrars_names_every_tag_and_key() -> None:
+    """Header tags and keys of arende.json stand in docs/registrator.md, and no others do."""
+    message = read(forward())
+    tags = {f"`{name}`" for name in message if name.startswith("X-Mailrouter-")}
+    keys = {f"`{key}`" for key in json.loads(list(message.iter_parts())[2].get_content())}
+    rows = re.findall(r"^\| (`[\w-]+`) \|", PAGE, re.MULTILINE)
+    assert set(rows) == tags | keys
