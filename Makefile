@@ -11,7 +11,7 @@ PYTHON ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
-TEST_PACKAGES := dovecot-imapd dovecot-lmtpd postfix postgresql chromium isync swaks
+TEST_PACKAGES := dovecot-imapd dovecot-lmtpd postfix postgresql chromium isync swaks openssl
 UV_COMPILE = $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .PHONY: help run install test lint format bench docs evaluate lock clean
