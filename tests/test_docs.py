@@ -11,6 +11,7 @@ import pytest
 from mailrouter import config, diarium, settings_doc
 from mailrouter.cli import commands
 from mailrouter.config import Section, Settings
+from tests.test_crash import CRASHES
 from tests.test_layers import RANKS
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +83,15 @@ def test_the_rooms_are_those_that_are_tested() -> None:
     rows = re.findall(r"^\| (\d+) \| `([\w./]+)` \|", page, re.MULTILINE)
     shown = {name.removesuffix("/").removesuffix(".py"): int(rank) for rank, name in rows}
     assert shown == {room: rank for room, rank in RANKS.items() if room != "__main__"}
+
+
+def test_the_log_lines_of_the_walk_exist() -> None:
+    """The lines that docs/flow.md names are logged, and every line that a process is killed at is among them."""
+    page = (ROOT / "docs" / "flow.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)[^`]*`", page.split("## Reading the log", 1)[1].split("\n## ", 1)[0]))
+    code = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "mailrouter").rglob("*.py"))
+    assert {line for line in named if not re.search(rf'log\.\w+\("{line}[ "]', code)} == set()
+    assert {event for _, event, _ in CRASHES} <= named
 
 
 def _commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
