@@ -20,7 +20,8 @@ SHORTEST_PASSWORD = 8  # NIST SP 800-63B 3.1.1.2
 LONGEST_PASSWORD = 1024  # more would only be work for argon2
 LONGEST_NAME = 80
 
-_HASHER = PasswordHasher()
+# OWASP's setting for argon2id on one core: a login costs a guesser this much, and many logins at once not our memory.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _NOBODY = _HASHER.hash(secrets.token_hex())  # verified for unknown names, so that time tells nothing
 
 

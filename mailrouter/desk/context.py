@@ -144,6 +144,11 @@ def see(path: str, query: dict[str, str] | None = None, **more: str) -> Redirect
     return RedirectResponse(address(path, query, **more), 303)
 
 
+def _path(request: Request) -> str:
+    """The address of a request without the host."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
 def desk_of(request: Request) -> Desk:
     """The desk behind a request."""
     desk = request.app.state.desk
@@ -156,8 +161,7 @@ def visitor_of(request: Request, desk: Annotated[Desk, Depends(desk_of)]) -> Vis
     with desk.store.read() as session:
         found = auth.find_login(session, request.cookies.get(desk.login_cookie, ""), desk.clock())
     if found is None:
-        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        raise LoginNeededError(wanted if request.method == "GET" else "")
+        raise LoginNeededError(_path(request) if request.method == "GET" else "")
     return found
 
 

@@ -16,7 +16,7 @@ from babel import Locale
 from babel.dates import format_date, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_percent
+from babel.numbers import format_decimal, format_percent
 
 LOCALES = Path(__file__).parent.parent / "locale"
 SOURCE = "sv"
@@ -61,6 +61,13 @@ class Language:
     def percent(self, share: float) -> str:
         """0.874 as 87 %, never more sure than 99 % nor less than 1 %: a model knows neither."""
         return format_percent(min(max(share, 0.01), 0.99), format="0 %", locale=self._locale)
+
+    def size(self, octets: int) -> str:
+        """A size as people say it, in steps of a thousand."""
+        if octets < 1000:
+            return f"{octets} byte"
+        value, unit = (octets / 1000, "kB") if octets < 1_000_000 else (octets / 1_000_000, "MB")
+        return f"{format_decimal(value, '0.#' if value < 10 else '0', locale=self._locale)} {unit}"
 
     def day(self, day: date, today: date) -> str:
         """A day as people say it; the year only when it is another one."""

@@ -134,18 +134,24 @@ def counts(session: Session, visitor: Visitor) -> dict[Tray, int]:
 
 
 def page(
-    session: Session, visitor: Visitor, wanted: Filter, place: Sequence[Any] | None, *, backwards: bool = False
+    session: Session,
+    visitor: Visitor,
+    wanted: Filter,
+    place: Sequence[Any] | None,
+    *,
+    backwards: bool = False,
+    size: int = PAGE_SIZE,
 ) -> Page:
     """The cases behind ``place`` (or before it when ``backwards``), in the tray's order."""
     order = ORDERS[wanted.tray]
     statement = select(Case).where(matching(wanted), visible(visitor))
     if place is not None:
         statement = statement.where(order.beyond(place, backwards=backwards))
-    found = session.exec(statement.order_by(*order.clauses(backwards=backwards)).limit(PAGE_SIZE + 1)).all()
-    cases = found[:PAGE_SIZE]
+    found = session.exec(statement.order_by(*order.clauses(backwards=backwards)).limit(size + 1)).all()
+    cases = found[:size]
     if backwards:
         cases = cases[::-1]
-    return Page(cases, _parts(session, [case.id for case in cases]), len(found) > PAGE_SIZE)
+    return Page(cases, _parts(session, [case.id for case in cases]), len(found) > size)
 
 
 def _parts(session: Session, case_ids: Sequence[int]) -> dict[int, list[Assignment]]:

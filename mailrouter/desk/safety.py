@@ -56,17 +56,27 @@ class Safety:
                     headers.setdefault(name, value)
             await send(message)
 
+        if _announced(scope) > MAX_FORM_OCTETS:
+            log.info("page-refused status=413")
+            await self._broken(Request(scope), 413)(scope, receive, guarded_send)
+            return
         try:
             await self._app(scope, _limited(receive), guarded_send)
         except Exception as error:  # noqa: BLE001 (the last guard: a person gets a page, the log gets the place)
-            status = 413 if isinstance(error, TooLargeError) else 500
-            _note(scope, error, status)
+            _note(scope, error)
             if started:
                 raise RuntimeError("the answer broke off") from None
-            await self._broken(Request(scope), status)(scope, receive, guarded_send)
+            await self._broken(Request(scope), 500)(scope, receive, guarded_send)
+
+
+def _announced(scope: Scope) -> int:
+    """The length of the form as its sender says."""
+    said = dict(scope["headers"]).get(b"content-length", b"")
+    return int(said) if said.isdigit() else 0
 
 
 def _limited(receive: Receive) -> Receive:
+    """Stop reading a form whose sender did not say, or lied about, how long it is."""
     taken = 0
 
     async def counted() -> Message:
@@ -80,11 +90,11 @@ def _limited(receive: Receive) -> Receive:
     return counted
 
 
-def _note(scope: Scope, error: Exception, status: int) -> None:
+def _note(scope: Scope, error: Exception) -> None:
     """Log where it broke and what kind it was; messages may hold a citizen's words and are left out."""
     place = traceback.extract_tb(error.__traceback__)
     trail = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(place[-6:]))
-    log.error("page-broken status=%d route=%s error=%s at=%s", status, route_of(scope), type(error).__name__, trail)
+    log.error("page-broken route=%s error=%s at=%s", route_of(scope), type(error).__name__, trail)
 
 
 def route_of(scope: Scope) -> str:

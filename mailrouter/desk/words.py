@@ -99,7 +99,8 @@ _CERTAINTY = (
     (0.9, N_("mycket troligt")),
     (0.7, N_("troligt")),
     (0.4, N_("osäkert")),
-    (0.0, N_("mycket osäkert")),
+    (0.1, N_("mindre troligt")),
+    (0.0, N_("inte troligt")),
 )
 
 _EVENTS = {
@@ -143,9 +144,9 @@ def event_details(_: Gettext, of: Event, units: Mapping[str, Unit]) -> list[str]
     """What an event says besides its kind, in the order a person asks: who, why, which number."""
     detail = of.detail
     named = [one["unit"] for one in detail.get("chosen", ())] or [detail.get("unit")]
-    if of.kind == EventKind.SUGGESTED and detail.get("abstain"):
-        named = [_("osäkert")]
     said = [units[name].name if name in units else str(name) for name in named if name]
+    if of.kind == EventKind.SUGGESTED and detail.get("abstain"):
+        said.append(_("osäkert"))
     reason = str(detail.get("reason", ""))
     said.append(_(CLOSE_REASONS[reason]) if reason in CLOSE_REASONS else reason)
     said += [str(detail.get(key, "")) for key in ("note", "value", "recipient", "reply")]

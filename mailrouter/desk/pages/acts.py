@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from mailrouter import triage
+from mailrouter import diarium, triage
 from mailrouter.desk import choices, queries, trays
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Field, ForbiddenError, Writer, require, see
@@ -229,6 +229,7 @@ def _carry_out(sent: Sent, act: Act, decide: Decide, *, wish: Wish | None = None
         with sent.desk.store.write() as session:
             case = queries.find(session, sent.visitor, sent.number)
             place = trays.place_of(case, sent.wanted.tray)
+            diarium.refuse_stale(session, diarium.lock(session, case.id), sent.seen)
             decide(session, case, sent.desk.clock())
     except NoSuchCaseError:
         raise

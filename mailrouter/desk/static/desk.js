@@ -105,6 +105,8 @@
   function choose(digit) {
     const radio = document.querySelector(`input[name='val'][data-digit='${digit}']`);
     if (!radio) return false;
+    const fold = radio.closest("details");
+    if (fold) fold.open = true;
     radio.checked = true;
     radio.dispatchEvent(new Event("change"));
     (digit === "0" ? pickerField : radio).focus();
