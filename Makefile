@@ -48,7 +48,7 @@ docs: $(VENV)/run.stamp ## Write docs/settings.md from the settings
 	@$(BIN)/python -m mailrouter.settings_doc > docs/settings.md
 
 evaluate: $(VENV)/test.stamp ## Measure the suggestions on mails never trained on (docs/model.md)
-	@$(BIN)/mailrouter train --evaluate
+	@$(BIN)/python -m mailrouter.evaluate
 
 lock: $(VENV)/test.stamp ## Pin the dependencies anew (hashes, no index address)
 	$(UV_COMPILE) pyproject.toml requirements/build.in -o requirements/run.lock
