@@ -122,8 +122,6 @@ def _clocks(settings: Settings) -> Iterator[str]:
     days = settings.deadline.remind_days_before
     if days != sorted(set(days), reverse=True) or days[-1] < 0:
         yield f"deadline.remind_days_before: {days} must fall, and end at 0 or more"
-    if min(settings.forward.retry_minutes) < 1:
-        yield f"forward.retry_minutes: {settings.forward.retry_minutes} must all be 1 or more"
 
 
 def _store_address(settings: Settings) -> Iterator[str]:

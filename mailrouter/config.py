@@ -143,7 +143,7 @@ class Forward(Section):
         "svar@stad.example",
         description="Replies and bounces come to this address with +TOKEN before the @; it must reach our doors.",
     )
-    retry_minutes: list[int] = Field(
+    retry_minutes: list[Annotated[float, Field(gt=0)]] = Field(
         [1, 5, 15, 60, 240],
         min_length=1,
         description="Waits after temporary failures; the last one repeats. Each gets up to 20 % jitter.",

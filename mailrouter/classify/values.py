@@ -92,5 +92,5 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """The keys that other programs build on: area, unit, probability, abstain, candidates, kind, ..."""
-        first = {"area": self.area, "unit": self.unit, "probability": self.probability}
+        first = {"area": self.area, "unit": self.unit, "probability": self.probability, "abstain": self.abstain}
         return first | asdict(self)
