@@ -55,7 +55,7 @@ class WordClassifier:
                 Candidate("renhallning", STREETS, 0.04),
                 Candidate("avlopp-oversvamning", WATER, 0.02),
             ),
-            "felanmalan", "centrum", ("bradskande",), "sv", (Reason("word", "Brevet nämner en lampa."),), False, by,
+            "felanmalan", "centrum", ("bradskande",), "sv", (Reason("word", "Mejlet nämner en lampa."),), False, by,
         ),
         "bidrag": Verdict(
             (

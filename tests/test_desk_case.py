@@ -46,7 +46,7 @@ def test_confirming_sends_the_letter_and_opens_the_next_case(db: Store, eva: Per
     page = eva.look(first)
     assert marked(page.text) == [LIGHT]
     assert "mycket troligt, 93 %" in page.text
-    assert "Brevet nämner en lampa." in page.text
+    assert "Mejlet nämner en lampa." in page.text
     after = eva.send(page, "/bekrafta", val=LIGHT)
     assert after.url.path == f"/arende/{second}"
     assert f'<a href="/arende/{first}">{first}</a>: Mottagare bekräftades: Stadsmiljöförvaltningen.' in after.text
@@ -100,7 +100,7 @@ def test_an_unsure_suggestion_is_never_marked(db: Store, eva: Person) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({}, "Välj vem som ska ha brevet."),
+        ({}, "Välj vem som ska ha mejlet."),
         ({"val": "annan"}, "Välj vilken i listan."),
         ({"val": LIGHT, "annan": f"{WATER}|"}, "Välj en av dem."),
         ({"val": "nobody|"}, "finns inte längre"),
@@ -269,7 +269,7 @@ def test_the_history_tells_everything_in_words(db: Store, eva: Person) -> None:
         "av eva",
         "Hänvisat till någon utanför staden · Västtrafik AB",
         "Ett förslag gjordes",
-        "Brevet kom in och ärendet öppnades",
+        "Mejlet kom in och ärendet öppnades",
     ):
         assert said in history
 
@@ -277,7 +277,7 @@ def test_the_history_tells_everything_in_words(db: Store, eva: Person) -> None:
 def test_what_is_not_there_says_so(db: Store, eva: Person) -> None:
     """Unknown numbers, mails, attachments and addresses get the page for 404; other methods 405; bad forms 400."""
     (number,) = receive(db, letter("Trasig lampa"))
-    for path in ("26-AAAA-A", "x", f"{number}/brev/99/original", f"{number}/brev/1/bilaga/0", f"{number}/brev/x/html"):
+    for path in ("26-AAAA-A", "x", f"{number}/mejl/99/original", f"{number}/mejl/1/bilaga/0", f"{number}/mejl/x/html"):
         missing = eva.client.get(f"/arende/{path}")
         assert missing.status_code == 404
         assert "Sidan finns inte" in missing.text

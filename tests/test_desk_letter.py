@@ -51,7 +51,7 @@ def test_what_a_citizen_writes_is_never_markup(db: Store, eva: Person) -> None:
     )
     (number,) = receive(db, evil)
     pages = [eva.look(number), eva.look(number, visning="html"), eva.client.get("/")]
-    pages += [eva.client.get("/", params={"sok": SCRIPT}), eva.client.get(f"/arende/{number}/brev/1/html")]
+    pages += [eva.client.get("/", params={"sok": SCRIPT}), eva.client.get(f"/arende/{number}/mejl/1/html")]
     for page in pages:
         assert page.status_code == 200
         assert "<script>alert" not in page.text
@@ -92,7 +92,7 @@ def test_html_is_shown_in_a_closed_frame(db: Store, eva: Person) -> None:
     (number,) = receive(db, letter("Trasig lampa", html="<p>Hej <b>du</b></p>"))
     assert "<iframe" not in eva.look(number).text
     assert '<iframe class="formatted" sandbox ' in eva.look(number, visning="html").text
-    frame = eva.client.get(f"/arende/{number}/brev/1/html")
+    frame = eva.client.get(f"/arende/{number}/mejl/1/html")
     policy = frame.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "; sandbox; frame-ancestors 'self'" in policy
@@ -104,10 +104,10 @@ def test_files_are_saved_and_never_shown(db: Store, eva: Person) -> None:
     page_of_evil = b"<script>alert(1)</script>"
     mail = letter("Trasig lampa", attachments=[("Räkning åäö.html", "text/html", page_of_evil)])
     (number,) = receive(db, mail)
-    original = eva.client.get(f"/arende/{number}/brev/1/original")
+    original = eva.client.get(f"/arende/{number}/mejl/1/original")
     assert original.content == mail
     assert f'filename="{number}-1.eml"' in original.headers["content-disposition"]
-    attachment = eva.client.get(f"/arende/{number}/brev/1/bilaga/0")
+    attachment = eva.client.get(f"/arende/{number}/mejl/1/bilaga/0")
     assert attachment.content.strip() == page_of_evil
     for answer in (original, attachment):
         assert answer.headers["content-type"] == "application/octet-stream"
@@ -122,8 +122,8 @@ def test_the_same_mail_again_has_the_first_ones_octets(db: Store, eva: Person) -
     mail = letter("Trasig lampa")
     number, again = receive(db, mail, mail)
     assert number == again
-    assert eva.client.get(f"/arende/{number}/brev/2/original").content == mail
-    assert "samma brev en gång till" in eva.look(number).text
+    assert eva.client.get(f"/arende/{number}/mejl/2/original").content == mail
+    assert "samma mejl en gång till" in eva.look(number).text
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_breakdown_shows_nothing_of_our_inside(db: Store, eva: Person, caplog:
     answer = Person(broken).client.get("/trasig")
     assert answer.status_code == 500
     assert "Något gick fel hos oss" in answer.text
-    assert "Inget brev har gått förlorat" in answer.text
+    assert "Inget mejl har gått förlorat" in answer.text
     assert "anna@" not in answer.text + caplog.text
     assert "page-broken route=/trasig error=RuntimeError at=test_desk_letter.py:" in caplog.text
 

@@ -22,7 +22,7 @@ def test_nobody_sees_anything_without_a_login(db: Store) -> None:
     eva = Person(open_desk(db))
     door = eva.client.get(f"/arende/{number}", follow_redirects=False)
     assert (door.status_code, door.headers["location"]) == (303, f"/logga-in?till=%2Farende%2F{number}")
-    for path in ("/", "/hjalp", f"/arende/{number}/brev/1/original", f"/arende/{number}/brev/1/html"):
+    for path in ("/", "/hjalp", f"/arende/{number}/mejl/1/original", f"/arende/{number}/mejl/1/html"):
         assert eva.client.get(path, follow_redirects=False).status_code == 303
     page = eva.log_in(wanted=f"/arende/{number}")
     assert page.url.path == f"/arende/{number}"

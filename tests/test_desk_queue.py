@@ -78,7 +78,7 @@ def test_each_case_stands_in_its_trays(db: Store) -> None:
 
 def test_danger_comes_first_then_the_answer_date(db: Store) -> None:
     """Threats before urgent before sensitive before plain; among equals the nearest answer date, then the oldest."""
-    numbers = receive(db, *(letter(f"Brev {index}") for index in range(6)))
+    numbers = receive(db, *(letter(f"Mejl {index}") for index in range(6)))
     flags = [[], ["kanslig"], ["barn", "kanslig"], ["hot"], [], ["okänd"]]
     days = [20, 20, 20, 20, 10, 15]
     with db.write() as session:
@@ -113,7 +113,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(db: Store) -> None:
 
 def test_the_rank_is_the_same_in_the_database_and_in_python(db: Store) -> None:
     """The next case after a decision is found from Python's rank; the queue is ordered by the database's."""
-    numbers = receive(db, *(letter(f"Brev {index}") for index in range(4)))
+    numbers = receive(db, *(letter(f"Mejl {index}") for index in range(4)))
     flags = [["hot", "kanslig"], ["skyddad"], [], ["barn"]]
     with db.write() as session:
         for number, its in zip(numbers, flags, strict=True):
@@ -138,7 +138,7 @@ def test_search_finds_by_sender_subject_text_and_diarienummer(db: Store, words: 
     wanted, _ = receive(
         db,
         letter("Trasig lampa", "Vid Mariagatan. Återvinning till 100 % med _x_ tack."),
-        letter("Annat", "Ingenting av det: 100 kr, ax.", sender="Bo <bo@brev.example>"),
+        letter("Annat", "Ingenting av det: 100 kr, ax.", sender="Bo <bo@mejl.example>"),
     )
     with db.write() as session:
         _confirm(session, wanted)
@@ -189,6 +189,6 @@ def test_a_registrator_sees_only_her_units_cases(db: Store) -> None:
     rut = Person(open_desk(db), "rut").enter(db)
     assert rut.look(ours).status_code == 200
     assert rut.look(theirs).status_code == 404
-    assert rut.client.get(f"/arende/{theirs}/brev/{mail}/original").status_code == 404
-    assert rut.client.get(f"/arende/{ours}/brev/{mail}/original").status_code == 404
+    assert rut.client.get(f"/arende/{theirs}/mejl/{mail}/original").status_code == 404
+    assert rut.client.get(f"/arende/{ours}/mejl/{mail}/original").status_code == 404
     assert "Skolfråga" not in rut.client.get("/", params={"sok": "Skol"}).text

@@ -24,11 +24,11 @@ _TEXTS = {
     413: (N_("Det var för mycket text"), N_("Gå tillbaka, korta texten och försök igen.")),
     500: (
         N_("Något gick fel hos oss"),
-        N_("Inget brev har gått förlorat. Försök igen om en stund; säg till driften om det fortsätter."),
+        N_("Inget mejl har gått förlorat. Försök igen om en stund; säg till driften om det fortsätter."),
     ),
     503: (
         N_("Databasen svarar inte just nu"),
-        N_("Inget brev har gått förlorat. Det du nyss gjorde är kanske inte sparat: se efter i ärendet om en stund."),
+        N_("Inget mejl har gått förlorat. Det du nyss gjorde är kanske inte sparat: se efter i ärendet om en stund."),
     ),
 }
 _FORGED = (

@@ -41,7 +41,7 @@ OUTCOMES = {
 }
 
 FLAGS = {
-    "hot": N_("Hot"),
+    "hot": N_("Möjligt hot"),
     "bradskande": N_("Brådskande"),
     "barn": N_("Rör barn"),
     "skyddad": N_("Skyddade uppgifter"),
@@ -73,7 +73,7 @@ NATURES = {
     Nature.READ_RECEIPT: N_("Det här är ett läskvitto."),
     Nature.CALENDAR: N_("Det här är en kalenderinbjudan."),
     Nature.DMARC_REPORT: N_("Det här är en teknisk rapport om e-postdomänen."),
-    Nature.OWN: N_("Det här brevet har mailrouter själv skickat."),
+    Nature.OWN: N_("Det här mejlet har mailrouter själv skickat."),
 }
 
 UNIT_KINDS = {
@@ -92,7 +92,7 @@ ROLES = {
 CLOSE_REASONS = {
     "besvarat-direkt": N_("Besvarat direkt av kontaktcenter"),
     "hanvisat": N_("Hänvisat till någon utanför staden"),
-    "ej-arende": N_("Inte ett ärende (reklam, autosvar, testbrev)"),
+    "ej-arende": N_("Inte ett ärende (reklam, autosvar, testmejl)"),
 }
 
 _CERTAINTY = (
@@ -104,16 +104,16 @@ _CERTAINTY = (
 )
 
 _EVENTS = {
-    EventKind.RECEIVED: N_("Brevet kom in och ärendet öppnades"),
-    EventKind.JOINED: N_("Ett nytt brev kom till ärendet"),
-    EventKind.DUPLICATE: N_("Samma brev kom en gång till"),
-    EventKind.QUARANTINED: N_("Brevet kunde inte läsas och ställdes i karantän"),
-    EventKind.RELEASED: N_("Brevet togs ur karantänen och läses igen"),
+    EventKind.RECEIVED: N_("Mejlet kom in och ärendet öppnades"),
+    EventKind.JOINED: N_("Ett nytt mejl kom till ärendet"),
+    EventKind.DUPLICATE: N_("Samma mejl kom en gång till"),
+    EventKind.QUARANTINED: N_("Mejlet kunde inte läsas och ställdes i karantän"),
+    EventKind.RELEASED: N_("Mejlet togs ur karantänen och läses igen"),
     EventKind.SUGGESTED: N_("Ett förslag gjordes"),
     EventKind.CONFIRMED: N_("Mottagare bekräftades"),
-    EventKind.SENT: N_("Brevet lämnades till mottagarens e-postserver"),
-    EventKind.SEND_DELAYED: N_("Brevet kunde inte lämnas än; nytt försök görs"),
-    EventKind.DELIVERY_FAILED: N_("Brevet kunde inte levereras"),
+    EventKind.SENT: N_("Mejlet lämnades till mottagarens e-postserver"),
+    EventKind.SEND_DELAYED: N_("Mejlet kunde inte lämnas än; nytt försök görs"),
+    EventKind.DELIVERY_FAILED: N_("Mejlet kunde inte levereras"),
     EventKind.REMINDED: N_("En påminnelse skickades"),
     EventKind.DIARIENUMMER: N_("Diarienummer antecknades"),
     EventKind.RETURNED: N_("Ärendet lämnades tillbaka: fel förvaltning"),

@@ -105,7 +105,7 @@ def _chosen(sent: Sent, wish: Wish, parts: Sequence[Assignment]) -> list[Choice]
     first = wish.other if wish.chosen in ("", choices.OTHER) else wish.chosen
     values = [value for value in (first, *wish.also) if value]
     if not values:
-        raise RefusedError(_("Välj vem som ska ha brevet."))
+        raise RefusedError(_("Välj vem som ska ha mejlet."))
     found: dict[str, Choice] = {}
     for value in values:
         read = choices.read_value(value, sent.desk.organisation)

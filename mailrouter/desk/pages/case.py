@@ -68,12 +68,12 @@ def show(
     enhet: str = "",
     flagga: str = "",
     klart: str = "",
-    brev: int = 0,
+    mejl: int = 0,
     visning: str = "",
 ) -> Response:
     """The case's page; the tray somebody came from goes along, for next and previous."""
     wanted = filter_of(lada, sok, enhet, flagga)
-    return page(request, desk, visitor, number, wanted, brev=brev, html=visning == HTML_VIEW, left=klart)
+    return page(request, desk, visitor, number, wanted, mejl=mejl, html=visning == HTML_VIEW, left=klart)
 
 
 def page(
@@ -84,7 +84,7 @@ def page(
     wanted: Filter,
     *,
     answer: Answer | None = None,
-    brev: int = 0,
+    mejl: int = 0,
     html: bool = False,
     left: str = "",
 ) -> Response:
@@ -92,7 +92,7 @@ def page(
     answer = answer or Answer()
     with desk.store.read() as session:
         file = queries.case_file(session, queries.find(session, visitor, number))
-        mail = _chosen_mail(file, brev)
+        mail = _chosen_mail(file, mejl)
         octets = queries.octets(session, file.case, mail.id) if mail else None
         following = queries.neighbour(session, visitor, wanted, file.case)
         before = queries.neighbour(session, visitor, wanted, file.case, back=True)
@@ -124,9 +124,9 @@ def page(
     )
 
 
-def _chosen_mail(file: CaseFile, brev: int) -> Mail | None:
+def _chosen_mail(file: CaseFile, mejl: int) -> Mail | None:
     """The mail asked for, else the one that opened the case."""
-    return next((mail for mail in file.mails if mail.id == brev), file.mails[0] if file.mails else None)
+    return next((mail for mail in file.mails if mail.id == mejl), file.mails[0] if file.mails else None)
 
 
 def _filenames(read: Letter | None) -> list[str]:

@@ -13,7 +13,7 @@ from mailrouter.desk.context import AtDesk, Desk, Reader
 from mailrouter.desk.letterview import clean_html, disposition, safe_filename
 from mailrouter.diarium import NoSuchCaseError
 
-router = APIRouter(prefix="/arende/{number}/brev/{mail_id}")
+router = APIRouter(prefix="/arende/{number}/mejl/{mail_id}")
 
 # Whatever a browser makes of a download, it runs nothing and asks for nothing.
 DOWNLOAD_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
@@ -51,7 +51,7 @@ def html(request: Request, desk: AtDesk, visitor: Reader, number: str, mail_id: 
     _, octets = _octets(desk, visitor, number, mail_id)
     language = desk.language_of(request)
     body = clean_html(letter.parse(octets).html)
-    title = language.gettext("Brevet med formatering")
+    title = language.gettext("Mejlet med formatering")
     page = (
         f'<!doctype html><html lang="{language.code}"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><body>{body}</body></html>"
