@@ -281,21 +281,22 @@ def _head(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Sett
     prefix = "Påminnelse: " if dispatch.kind is DispatchKind.REMINDER else ""
     head["Subject"] = f"[{case.number}] {prefix}{_one_line(case.subject_public)}"
     head["X-Auto-Response-Suppress"] = "OOF, AutoReply"
-    tags = {
+    tags: dict[str, str | list[str]] = {
         "Case": case.number,
         "Dispatch": dispatch.kind.value,
         "Area": assignment.area,
         "Unit": assignment.unit,
         "Kind": case.kind,
-        "Flags": ", ".join(case.flags),
+        "Flags": case.flags,
         "District": case.district,
         "Answer-Due": assignment.answer_due.isoformat(),
         "Arrived": case.opened_at.astimezone(zone).isoformat(timespec="seconds"),
         "Suggested-By": str((case.suggestion or {}).get("by", "")),
     }
     for name, value in tags.items():
-        if value:
-            head[f"X-Mailrouter-{name}"] = _ascii(value)
+        for one in value if isinstance(value, list) else [value]:  # a line for each flag: Outlook finds whole lines
+            if one:
+                head[f"X-Mailrouter-{name}"] = _ascii(one)
     return head
 
 

@@ -534,6 +534,7 @@ def test_the_outbox_is_plain(db: Store, settings: config.Settings, delivered: in
     queue(db)
     with db.read() as session:
         first, second = json.loads(json.dumps(forward.outbox(session)))
+        assert forward.outbox(session, delivered) == [first]
     assert first["case"] == seen(db, delivered)[0].number
     assert (first["kind"], first["recipient"], first["state"], first["due_at"]) == ("forward", UNIT, "sent", None)
     assert [(one["outcome"], one["reply"]) for one in first["attempts"]] == [("sent", "250 taken")]

@@ -1,0 +1,203 @@
+"""T4a and the hand-over: claim what is due, compose and send it from a few threads, settle what is done."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session, col, select
+
+from mailrouter import compose, deadlines, diarium
+from mailrouter.config import Settings
+from mailrouter.forward.settling import Result, Task, settle_all
+from mailrouter.organisation import Organisation
+from mailrouter.smarthost import Later, Never, Outcome, Sent, Smarthost
+from mailrouter.store import Store, settle
+from mailrouter.tables import (
+    Assignment,
+    AssignmentState,
+    Attempt,
+    Case,
+    Dispatch,
+    DispatchKind,
+    DispatchState,
+    RawMail,
+)
+
+log = logging.getLogger(__name__)
+
+SETTLE_PAUSE_SECONDS = 1.0  # between tries to write down what was sent while the database is away
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One call of ``send_due``: what its threads share."""
+
+    store: Store
+    smarthost: Smarthost
+    settings: Settings
+    organisation: Organisation | None
+    chance: random.Random
+    now: datetime
+    began: float  # time.monotonic() at ``now``
+
+    @property
+    def elapsed(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self.began)
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.settings.work.lease_seconds)
+
+
+def send_due(
+    store: Store,
+    smarthost: Smarthost,
+    settings: Settings,
+    now: datetime,
+    *,
+    organisation: Organisation | None = None,
+    chance: random.Random | None = None,
+) -> int:
+    """Send up to ``settings.work.batch`` due dispatches; how many were claimed.
+
+    ``organisation`` gives areas and districts their names in the mails; ``chance`` is the source of jitter.
+    Raises what the database raised when an outcome could not be written down before the lease ran out.
+    """
+    this = _Round(store, smarthost, settings, organisation, chance or random.SystemRandom(), now, time.monotonic())
+    tasks = _claim(this)
+    if not tasks:
+        return 0
+    errors: list[Exception] = []
+    with ThreadPoolExecutor(settings.smarthost.connections, thread_name_prefix="send") as pool:
+        sending: dict[Future[Outcome | None], Task] = {pool.submit(_carry, this, task): task for task in tasks}
+        under_way = set(sending)
+        while under_way:
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            results = [Result(sending[future], future.result()) for future in done]
+            errors += _write_down(this, sorted(results, key=lambda result: result.task.case_id))
+    if errors:
+        raise errors[0]
+    return len(tasks)
+
+
+def _claim(this: _Round) -> list[Task]:
+    """T4a: take what is due and write down that it is being tried."""
+    with this.store.write() as session:
+        claimed = this.store.claim(
+            session,
+            Dispatch,
+            this.now,
+            col(Dispatch.state) == DispatchState.QUEUED,
+            limit=this.settings.work.batch,
+            lease=this.lease,
+        )
+        wanted = [dispatch for dispatch in claimed if not _cancel_pointless(session, dispatch)]
+        attempts = [Attempt(dispatch_id=dispatch.id, started_at=this.now) for dispatch in wanted]
+        session.add_all(attempts)
+        session.flush()
+        numbers = _numbers(session, wanted)
+        tasks = [
+            Task(dispatch.id, attempt.id, dispatch.assignment_id, dispatch.case_id, numbers[dispatch.case_id])
+            for dispatch, attempt in zip(wanted, attempts, strict=True)
+        ]
+    for task in tasks:
+        log.info("forward-claimed case=%s", task.case_number)
+    return tasks
+
+
+def _numbers(session: Session, dispatches: Sequence[Dispatch]) -> dict[int, str]:
+    keys = {dispatch.case_id for dispatch in dispatches}
+    return dict(session.exec(select(Case.id, Case.number).where(col(Case.id).in_(keys))).all())
+
+
+def _cancel_pointless(session: Session, dispatch: Dispatch) -> bool:
+    """A reminder that was queued before the förvaltning answered, or gave the case back, is not sent."""
+    if dispatch.kind is not DispatchKind.REMINDER or dispatch.assignment_id is None:
+        return False
+    if session.get_one(Assignment, dispatch.assignment_id).state is AssignmentState.DELIVERED:
+        return False
+    diarium.move_dispatch(dispatch, DispatchState.CANCELLED)
+    settle(dispatch)
+    return True
+
+
+def _carry(this: _Round, task: Task) -> Outcome | None:
+    """Compose and send one mail. None when there was no time to try it."""
+    if this.elapsed > this.lease / 2:
+        return None  # a slow smarthost used up the lease; another node must not send what we are still sending
+    try:
+        with this.store.read() as session:
+            recipient, token, octets = _compose(session, task, this.settings, this.organisation)
+    except DBAPIError as error:
+        log.warning("forward-not-read case=%s error=%s", task.case_number, type(error).__name__)
+        return Later(f"Registret gick inte att läsa ({type(error).__name__}).")
+    except compose.ComposeError as error:
+        return Never(str(error))
+    except Exception as error:
+        log.exception("forward-not-composed case=%s", task.case_number)
+        return Never(f"Mejlet gick inte att sätta ihop ({type(error).__name__}). Felet finns i driftloggen.")
+    log.info("forward-sending case=%s", task.case_number)
+    try:
+        outcome = this.smarthost.send(compose.reply_address(token, this.settings), recipient, octets)
+    except Exception as error:
+        log.exception("forward-not-sent case=%s", task.case_number)
+        return Later(f"Fel i mailrouter ({type(error).__name__}). Felet finns i driftloggen.")
+    if isinstance(outcome, Sent):
+        log.info("forward-handed-over case=%s", task.case_number)
+    return outcome
+
+
+def _compose(
+    session: Session, task: Task, settings: Settings, organisation: Organisation | None
+) -> tuple[str, str, bytes]:
+    """Recipient, token and octets of a dispatch."""
+    statement = (
+        select(Dispatch, Case, Assignment)
+        .join(Case, col(Case.id) == Dispatch.case_id)
+        .join(Assignment, col(Assignment.id) == Dispatch.assignment_id)
+        .where(Dispatch.id == task.dispatch_id)
+    )
+    found = session.exec(statement).first()
+    if found is None:
+        raise compose.ComposeError("Utskicket hör inte till någon förvaltning.")
+    dispatch, case, assignment = found
+    if dispatch.kind is DispatchKind.REMINDER:
+        forwarded = deadlines.forward_of(session, assignment.id)
+        octets = compose.reminder(case, assignment, dispatch, forwarded, settings, organisation)
+    else:
+        original = session.exec(select(RawMail.octets).where(RawMail.mail_id == dispatch.mail_id)).first()
+        if original is None:
+            raise compose.ComposeError("Originalet till mejlet saknas i registret.")
+        octets = compose.forward(case, assignment, dispatch, original, settings, organisation)
+    return dispatch.recipient, dispatch.token, octets
+
+
+def _write_down(this: _Round, results: Sequence[Result]) -> list[Exception]:
+    """T4b for what is done by now, in one transaction; the errors of what could not be written down.
+
+    While the database is away it is tried until the lease ends, since what was handed over and is not
+    written down would be sent again. One result that breaks must not take the others with it.
+    """
+    while True:
+        try:
+            with this.store.write() as session:
+                settle_all(session, results, this.settings.forward, this.now + this.elapsed, this.chance)
+        except DBAPIError as error:
+            if this.elapsed > this.lease:
+                return [error]
+            log.warning("forward-settle-waits mails=%d error=%s", len(results), type(error).__name__)
+            threading.Event().wait(SETTLE_PAUSE_SECONDS)
+        except Exception as error:  # noqa: BLE001 (send_due raises it when every other mail is settled)
+            if len(results) == 1:
+                return [error]
+            return [error for result in results for error in _write_down(this, [result])]
+        else:
+            for result in results:
+                log.info("forward-settled case=%s", result.task.case_number)
+            return []
