@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from email.message import EmailMessage
@@ -138,7 +139,8 @@ class Direct(httpx.BaseTransport):
                 sent = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
                 return await client.send(sent)
 
-        answer = asyncio.run(ask())
+        with ThreadPoolExecutor(1) as apart:  # this thread may be a browser's, which has an event loop already
+            answer = apart.submit(asyncio.run, ask()).result()
         return Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 
