@@ -36,6 +36,7 @@ from mailrouter.config import Settings
 from mailrouter.organisation import Organisation
 from mailrouter.tables import Assignment, Case, Dispatch, DispatchKind
 
+TAG_CHARS = 200  # a tag is one line, far below the 998 octets of RFC 5322 2.1.1
 PROTECTED = "skyddad"  # the flag of protected personal data: nothing of the person is repeated
 
 FLAG_WORDS = {
@@ -160,12 +161,9 @@ def reminder(
             "diarienummer": assignment.external_number,
         },
     )
-    head = _head(case, assignment, dispatch, settings)
-    head["In-Reply-To"] = f"<{message_id(forwarded.token, settings)}>"
-    head["References"] = f"<{message_id(forwarded.token, settings)}>"
-    head["Auto-Submitted"] = "auto-generated"
-    head.set_content(note, cte="quoted-printable")
-    return head.as_bytes()
+    thread = f"<{message_id(forwarded.token, settings)}>"
+    fields = f"In-Reply-To: {thread}\r\nReferences: {thread}\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
+    return b"".join((_head(case, assignment, dispatch, settings), fields.encode(), *_text_part(note)))
 
 
 def is_transparent(original: bytes) -> bool:
@@ -270,10 +268,10 @@ def _arende_json(
     return json.dumps(described, ensure_ascii=False, indent=1).encode()
 
 
-def _head(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Settings) -> EmailMessage:
-    zone = ZoneInfo(settings.city.timezone)
+def _head(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Settings) -> bytes:
+    """The header fields that every mail of ours has, each ended by CRLF."""
     head = EmailMessage(policy=policy.SMTP if dispatch.recipient.isascii() else policy.SMTPUTF8)
-    head["Date"] = format_datetime(dispatch.created_at.astimezone(zone))
+    head["Date"] = format_datetime(dispatch.created_at.astimezone(ZoneInfo(settings.city.timezone)))
     head["Message-ID"] = f"<{message_id(dispatch.token, settings)}>"
     head["From"] = Address(settings.forward.from_name, addr_spec=settings.forward.from_address)
     head["To"] = Address(assignment.unit_name, addr_spec=dispatch.recipient)
@@ -281,23 +279,24 @@ def _head(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Sett
     prefix = "Påminnelse: " if dispatch.kind is DispatchKind.REMINDER else ""
     head["Subject"] = f"[{case.number}] {prefix}{_one_line(case.subject_public)}"
     head["X-Auto-Response-Suppress"] = "OOF, AutoReply"
-    tags: dict[str, str | list[str]] = {
-        "Case": case.number,
-        "Dispatch": dispatch.kind.value,
-        "Area": assignment.area,
-        "Unit": assignment.unit,
-        "Kind": case.kind,
-        "Flags": case.flags,
-        "District": case.district,
-        "Answer-Due": assignment.answer_due.isoformat(),
-        "Arrived": case.opened_at.astimezone(zone).isoformat(timespec="seconds"),
-        "Suggested-By": str((case.suggestion or {}).get("by", "")),
-    }
-    for name, value in tags.items():
-        for one in value if isinstance(value, list) else [value]:  # a line for each flag: Outlook finds whole lines
-            if one:
-                head[f"X-Mailrouter-{name}"] = _ascii(one)
-    return head
+    return head.as_bytes().removesuffix(b"\r\n") + _tags(case, assignment, dispatch, settings)
+
+
+def _tags(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Settings) -> bytes:
+    """X-Mailrouter-* fields, one unfolded line each, since Outlook's rules look for words in a line."""
+    tags = [
+        ("Case", case.number),
+        ("Dispatch", dispatch.kind.value),
+        ("Area", assignment.area),
+        ("Unit", assignment.unit),
+        ("Kind", case.kind),
+        *(("Flags", flag) for flag in case.flags),
+        ("District", case.district),
+        ("Answer-Due", assignment.answer_due.isoformat()),
+        ("Arrived", case.opened_at.astimezone(ZoneInfo(settings.city.timezone)).isoformat(timespec="seconds")),
+        ("Suggested-By", str((case.suggestion or {}).get("by", ""))),
+    ]
+    return "".join(f"X-Mailrouter-{name}: {_ascii(value)}\r\n" for name, value in tags if value).encode()
 
 
 def _render(template: str, facts: Mapping[str, Any]) -> str:
@@ -328,7 +327,7 @@ def _message_part(original: bytes, filename: str) -> list[bytes]:
     return [head.encode(), original]
 
 
-def _multipart(head: EmailMessage, parts: list[list[bytes]], token: str) -> bytes:
+def _multipart(head: bytes, parts: list[list[bytes]], token: str) -> bytes:
     """Join the parts, each given in pieces; they are copied once, since an original may be large.
 
     The CRLF before a boundary belongs to the boundary (RFC 2046 5.1.1), so an original keeps its own end.
@@ -340,7 +339,7 @@ def _multipart(head: EmailMessage, parts: list[list[bytes]], token: str) -> byte
         f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n'
     )
     line = f"\r\n--{boundary}\r\n".encode()
-    pieces = [head.as_bytes().removesuffix(b"\r\n"), fields.encode()]
+    pieces = [head, fields.encode()]
     for part in parts:
         pieces += [line, *part]
     return b"".join((*pieces, f"\r\n--{boundary}--\r\n".encode()))
@@ -364,7 +363,7 @@ def _ascii(text: str) -> str:
     """Header text without anything to encode: å becomes a, what has no kin becomes a question mark."""
     plain = unicodedata.normalize("NFKD", _one_line(text))
     kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return kept.encode("ascii", errors="replace").decode("ascii")
+    return kept.encode("ascii", errors="replace").decode("ascii")[:TAG_CHARS]
 
 
 def _day(day: date) -> str:

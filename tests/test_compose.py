@@ -143,6 +143,7 @@ def test_the_header() -> None:
         ("district", "öst\r\nX-Evil: 1"),
         ("flags", ["å\nX-Evil: 1"]),
         ("suggestion", {"by": "x\r\n\r\nkropp\0"}),
+        ("suggestion", {"by": "å" * 2_000}),
     ],
 )
 def test_no_value_breaks_out_of_its_header(field: str, value: Any) -> None:
