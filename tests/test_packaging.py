@@ -1,14 +1,17 @@
 """What ships beside the code: image, compose file, unit, catalogue entry, licence, make and CI."""
 
+import ast
 import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +239,31 @@ def test_locks_are_hashed_and_name_no_index() -> None:
         assert len(entries) == len(re.findall(r"^[\w.-]+==", text, re.M))
         versions[name] = {package: version for package, version, _ in entries}
     assert versions["run"].items() <= versions["test"].items()
+
+
+@pytest.mark.parametrize(("folder", "lock"), [("mailrouter", "run"), ("tests", "test"), ("bench", "test")])
+def test_what_is_imported_is_locked(folder: str, lock: str) -> None:
+    """Each foreign module that the code imports comes from a package of the lock, so a fresh clone has it."""
+    text = (ROOT / "requirements" / f"{lock}.lock").read_text(encoding="utf-8")
+    locked = {name.lower().replace("_", "-") for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
+    origin = packages_distributions()
+    foreign = _imported(ROOT / folder) - sys.stdlib_module_names - {"mailrouter", "tests", "bench"}
+    missing = {
+        module for module in foreign if not {name.lower().replace("_", "-") for name in origin.get(module, [])} & locked
+    }
+    assert missing == set()
+
+
+def _imported(folder: Path) -> set[str]:
+    """The first names of all modules imported by the files of a folder."""
+    found = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(str(node.module).partition(".")[0])
+    return found
 
 
 def test_missing_packages_are_named(server_folder: Path) -> None:
