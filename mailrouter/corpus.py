@@ -5,8 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailrouter.classify.values import Query
+import yaml
 
+from mailrouter.classify.values import Query
+from mailrouter.organisation import Organisation
+
+WORDS = "words.yaml"  # words people use about each area: an example each
 VALIDATION = "validation.jsonl"  # for choosing and reporting; never trained on
 
 
@@ -58,6 +62,25 @@ def seed(folder: Path) -> list[Labelled]:
 def validation(folder: Path) -> list[Labelled]:
     """The mails kept apart for choosing and reporting."""
     return read(folder / VALIDATION)
+
+
+def words(folder: Path, organisation: Organisation) -> list[Labelled]:
+    """Single words and phrases as examples: the corpus's own list, and what the organisation file says of its areas.
+
+    They let an area work that has no mails yet. Raises CorpusError when the list names an area that is not there.
+    """
+    try:
+        listed = yaml.safe_load((folder / WORDS).read_text(encoding="utf-8")) if (folder / WORDS).exists() else {}
+    except yaml.YAMLError as error:
+        raise CorpusError(f"{folder / WORDS}: not valid YAML: {error}") from error
+    unknown = sorted(listed.keys() - organisation.areas.keys())
+    if unknown:
+        raise CorpusError(f"{folder / WORDS} names areas that do not exist: {', '.join(unknown)}")
+    return [
+        Labelled(Query("", "", str(phrase)), area.id, source="words")
+        for area in organisation.areas.values()
+        for phrase in (area.name, *area.phrases, *listed.get(area.id, ()))
+    ]
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -1,24 +1,30 @@
 """From queries to verdicts: the model's scores, the rules' weights, the place, and the words for why."""
 
+import math
 from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
 from mailrouter.classify import text as texts
+from mailrouter.classify.language import language_of
 from mailrouter.classify.rules import DECISION, Rule, Rules, Seen
 from mailrouter.classify.values import FLAGS, Candidate, Query, Reason, Verdict
 from mailrouter.gazetteer import Finding
 from mailrouter.organisation import Organisation
 
 if TYPE_CHECKING:  # numpy is loaded only with the model
+    from mailrouter.classify.features import Grams
     from mailrouter.classify.model import Model, Scores
 
-_SHOWN = 5  # candidates in a verdict
+SHOWN = 5  # candidates in a verdict
 _BATCH = 256  # texts scored at a time, so that thousands of lines need no more memory than these
+_FOREIGN = 0.5  # factor on a probability for a mail in another language than most of the training mails
+_ELSEWHERE = "grannkommun"  # a matter in another municipality has no district of ours
+_WORDS_SHOWN = 4
 
 
 class Classifier:
-    """Suggests area, unit, kind, district and flags. Holds no state but what was read at the start."""
+    """Suggests area, unit, kind, district and flags. Holds nothing but what was read at the start."""
 
     def __init__(self, organisation: Organisation, rules: Rules, model: "Model") -> None:
         self.organisation = organisation
@@ -39,60 +45,93 @@ class Classifier:
         grams = [features.grams(texts.readable(query.subject, query.body)) for query in queries]
         scores = self.model.scores(grams)
         return [
-            self._verdict(query, {head: table[row] for head, table in scores.items()}, on)
-            for row, query in enumerate(queries)
+            self._verdict(query, found, {head: table[row] for head, table in scores.items()}, on)
+            for row, (query, found) in enumerate(zip(queries, grams, strict=True))
         ]
 
-    def _verdict(self, query: Query, scores: "dict[str, Scores]", on: date) -> Verdict:
-        finding = self.organisation.district_of(f"{query.subject}\n{query.body}")
-        hits = self.rules.hits(Seen(query, "sv", finding.district))
-        candidates = self._candidates(scores["area"], hits, finding, on)
+    def _verdict(self, query: Query, grams: "Grams", scores: "dict[str, Scores]", on: date) -> Verdict:
+        text = f"{query.subject}\n{query.body}"
+        language = language_of(text)
+        finding = self.organisation.district_of(text)
+        hits = self.rules.hits(Seen(query, language, finding.district))
+        likely = self._areas(scores["area"], hits, language)
+        first = self.model.heads["area"][likely.argmax()]
+        district = None if first == _ELSEWHERE else finding.district
+        candidates = self._candidates(likely, district, on)
         return Verdict(
             candidates=candidates,
-            kind=self._best("kind", scores["kind"], hits),
-            district=finding.district,
+            kind=_best(self.model.heads["kind"], scores["kind"], hits),
+            district=district,
             flags=self._flags(scores["flag"], hits),
-            language="sv",
-            reasons=tuple(Reason("rule", rule.why, rule.then.weight) for rule in hits),
+            language=language,
+            reasons=(*_rule_reasons(hits), *self._words(grams, first), *self._place_reason(finding, candidates[0])),
             abstain=candidates[0].probability < self.model.card.threshold,
             by=self.by,
         )
 
-    def _candidates(
-        self, scores: "Scores", hits: Sequence[Rule], finding: Finding, on: date
-    ) -> tuple[Candidate, ...]:
+    def _areas(self, scores: "Scores", hits: Sequence[Rule], language: str) -> "Scores":
+        """Probabilities of all areas after the rules' weights."""
         from mailrouter.classify.model import softmax  # noqa: PLC0415
 
         labels = self.model.heads["area"]
         raised = scores / self.model.card.temperature
         for rule in hits:
-            for area, weight in ((rule.then.area, rule.then.weight), (rule.then.decision, DECISION)):
-                if area is not None:
-                    raised[labels.index(area)] += weight
-        likely = softmax(raised, 1.0)
+            if rule.then.area is not None:
+                raised[labels.index(rule.then.area)] += rule.then.weight
+            if rule.then.decision is not None:
+                raised[labels.index(rule.then.decision)] += DECISION
+        likely = softmax(raised, 1.0).astype(scores.dtype)
+        return likely if language == "sv" else likely * _FOREIGN
+
+    def _candidates(self, likely: "Scores", district: str | None, on: date) -> tuple[Candidate, ...]:
+        labels = self.model.heads["area"]
         return tuple(
             Candidate(
                 area=labels[index],
-                unit=self.organisation.unit_for(labels[index], finding.district, on),
+                unit=self.organisation.unit_for(labels[index], district, on),
                 probability=round(float(likely[index]), 4),
             )
-            for index in likely.argsort()[::-1][:_SHOWN]
+            for index in likely.argsort()[::-1][:SHOWN]
         )
 
-    def _best(self, head: str, scores: "Scores", hits: Sequence[Rule]) -> str:
-        labels = self.model.heads[head]
-        raised = {label: float(score) for label, score in zip(labels, scores, strict=True)}
-        for rule in hits:
-            if rule.then.kind is not None:
-                raised[rule.then.kind] += rule.then.weight
-        return max(raised, key=raised.__getitem__)
-
     def _flags(self, scores: "Scores", hits: Sequence[Rule]) -> tuple[str, ...]:
-        labels = self.model.heads["flag"]
-        raised = {
-            label
-            for label, score in zip(labels, scores, strict=True)
-            if score >= self.model.card.thresholds.get(label, 0.0)
-        }
-        raised |= {rule.then.flag for rule in hits if rule.then.flag is not None}
-        return tuple(flag for flag in FLAGS if flag in raised)
+        """Warnings whose log odds, the rules' weights added, reach the threshold on the card."""
+        raised = dict(zip(self.model.heads["flag"], map(float, scores), strict=True))
+        for rule in hits:
+            if rule.then.flag is not None:
+                raised[rule.then.flag] += rule.then.weight
+        return tuple(flag for flag in FLAGS if raised[flag] >= self.model.card.thresholds.get(flag, 0.0))
+
+    def _words(self, grams: "Grams", area: str) -> tuple[Reason, ...]:
+        """The words that spoke most for the area."""
+        column = self.model.heads["area"].index(area)
+        weighed = self.model.words_for(grams, column)
+        named = [(word, weight) for word, weight in weighed if len(word) > 2 and not word.isdigit()][:_WORDS_SHOWN]
+        if not named:
+            return ()
+        quoted = ", ".join(f"”{word}”" for word, _ in named)
+        name = self.organisation.areas[area].name
+        return (Reason("word", f"Orden {quoted} talar för {name}.", round(sum(weight for _, weight in named), 3)),)
+
+    def _place_reason(self, finding: Finding, first: Candidate) -> tuple[Reason, ...]:
+        if not self.organisation.areas[first.area].place_split:
+            return ()
+        if first.unit is None:
+            return (Reason("place", "Stadsområdet avgör vem som svarar, men brevet säger inte var.", 0.0),)
+        place = finding.places[0]
+        name = self.organisation.districts[place.district].name
+        return (Reason("place", f"”{place.written}” ligger i stadsområde {name}.", place.weight),)
+
+
+def _best(labels: Sequence[str], scores: "Scores", hits: Sequence[Rule]) -> str:
+    raised = dict(zip(labels, map(float, scores), strict=True))
+    for rule in hits:
+        if rule.then.kind is not None:
+            raised[rule.then.kind] += rule.then.weight
+    return max(raised, key=raised.__getitem__)
+
+
+def _rule_reasons(hits: Sequence[Rule]) -> tuple[Reason, ...]:
+    """One reason a rule, the heaviest first."""
+    weighty = sorted(hits, key=lambda rule: -math.inf if rule.then.decision else -rule.then.weight)
+    return tuple(Reason("rule", rule.why, DECISION if rule.then.decision else rule.then.weight) for rule in weighty)

@@ -63,6 +63,22 @@ class Model:
             start += len(labels)
         return split
 
+    def words_for(self, grams: Grams, column: int) -> list[tuple[str, float]]:
+        """The words of a text and how much each spoke for a label of the first head, best first; only those for."""
+        sums = np.zeros(len(grams.words) + 1)
+        for hashes, places in (
+            (grams.stem_hashes, grams.stem_places),
+            (grams.character_hashes, grams.character_places),
+        ):
+            columns, known = self.vocabulary.columns(hashes)
+            shares = self.weights[columns[known], column] * self.vocabulary.idf[columns[known]] * self.scale[column]
+            length = np.sqrt((self.vocabulary.idf[columns[known]] ** 2).sum()) or 1.0
+            np.add.at(sums, places[known], shares / length)
+        best: dict[str, float] = {}
+        for word, weight in zip(grams.words, sums, strict=False):
+            best[word] = max(best.get(word, 0.0), float(weight))
+        return sorted(((word, weight) for word, weight in best.items() if weight > 0), key=lambda pair: -pair[1])
+
 
 def softmax(scores: NDArray[Any], temperature: float) -> NDArray[Any]:
     """Probabilities over the last axis."""

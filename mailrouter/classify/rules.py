@@ -37,7 +37,7 @@ class Conditions:
     words: tuple[str, ...] = ()  # at least one of these words or phrases
     and_words: tuple[str, ...] = ()  # and at least one of these
     not_words: tuple[str, ...] = ()  # and none of these
-    regex: str | None = None  # searched in subject and body, ignoring case
+    regex: tuple[str, ...] = ()  # at least one is found in subject and body, ignoring case
     subject: str | None = None  # a regex searched in the subject alone
     sender: str | None = None  # a regex searched in the sender's address
     fields: Mapping[str, str] = field(default_factory=dict)  # web-form label -> regex searched in its value
@@ -80,7 +80,7 @@ class Rule:
 
 class _Patterns:
     def __init__(self, when: Conditions) -> None:
-        self.text = re.compile(when.regex, re.IGNORECASE) if when.regex else None
+        self.text = re.compile("|".join(f"(?:{one})" for one in when.regex), re.IGNORECASE) if when.regex else None
         self.subject = re.compile(when.subject, re.IGNORECASE) if when.subject else None
         self.sender = re.compile(when.sender, re.IGNORECASE) if when.sender else None
         self.fields = {label: re.compile(value, re.IGNORECASE) for label, value in when.fields.items()}
@@ -215,9 +215,10 @@ def _example_faults(rule: Rule, rules: Rules) -> Iterator[str]:
 
 
 def _example(rule: Rule, line: str) -> Seen:
-    """An example is a body; "subject | body", and "sender: ADDRESS" or "field LABEL: VALUE" lines before it.
+    """An example is a body, or "subject | body", and may have lines before it that say more.
 
-    Conditions on language, place and automatic mail are taken to hold, since a line of text cannot show them.
+    Those are "sender: ADDRESS", "field LABEL: VALUE" and "automatic: yes". Conditions on language and place are
+    taken to hold, since a line of text cannot show them.
     """
     head, _, rest = line.rpartition("\n")
     subject, divider, body = rest.partition(" | ")
@@ -228,7 +229,7 @@ def _example(rule: Rule, line: str) -> Seen:
         body=body if divider else rest,
         sender=next((value for key, _, value in lines if key == "sender"), ""),
         fields=tuple((key.removeprefix("field "), value) for key, _, value in lines if key.startswith("field ")),
-        automatic=bool(rule.when.automatic),
+        automatic=any(key == "automatic" for key, _, _ in lines),
     )
     place = None if rule.when.place == "none" else rule.when.place
     return Seen(query, rule.when.language[0] if rule.when.language else "sv", place)

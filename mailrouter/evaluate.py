@@ -1,0 +1,137 @@
+"""How good the suggestions are, in figures a person can hold against a promise.
+
+``python -m mailrouter.evaluate`` prints them for the validation mails, which no shipped model has seen. The
+figures of cross-validation, with near-duplicates kept together, stand on the model's card.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+
+import click
+import numpy as np
+
+from mailrouter import classify, config, corpus, learning
+from mailrouter.classify.values import FLAGS, Verdict
+from mailrouter.corpus import Labelled
+from mailrouter.organisation import Organisation
+
+
+def measure(classifier: classify.Classifier, rows: Sequence[Labelled], on: date) -> dict[str, float]:
+    """Every figure of docs/model.md for labelled mails, as shares of one.
+
+    The unit of a place-split area counts as right when the area is right, since the place is judged by itself.
+    """
+    verdicts = classifier.classify([row.query for row in rows], on)
+    return {
+        **_routes(verdicts, rows, classifier.organisation),
+        **_promise(verdicts, rows, classifier.organisation, classifier.model.card.promise),
+        **_flags(verdicts, rows),
+        **_others(verdicts, rows),
+    }
+
+
+def _unit_key(area: str, organisation: Organisation) -> str:
+    return area if organisation.areas[area].place_split else str(organisation.areas[area].unit)
+
+
+def _units(verdict: Verdict, organisation: Organisation) -> list[str]:
+    return [_unit_key(candidate.area, organisation) for candidate in verdict.candidates]
+
+
+def _routes(verdicts: Sequence[Verdict], rows: Sequence[Labelled], organisation: Organisation) -> dict[str, float]:
+    pairs = list(zip(verdicts, rows, strict=True))
+    keys = [_unit_key(row.area, organisation) for row in rows]
+    units = [_units(verdict, organisation) for verdict in verdicts]
+    return {
+        "area top-1": _share(verdict.area == row.area for verdict, row in pairs),
+        "area top-3": _share(row.area in [one.area for one in verdict.candidates[:3]] for verdict, row in pairs),
+        "unit top-1": _share(found[0] == key for found, key in zip(units, keys, strict=True)),
+        "unit top-3": _share(key in found[:3] for found, key in zip(units, keys, strict=True)),
+    }
+
+
+def _promise(
+    verdicts: Sequence[Verdict], rows: Sequence[Labelled], organisation: Organisation, promise: float
+) -> dict[str, float]:
+    likely = np.array([verdict.probability for verdict in verdicts])
+    right = np.array([verdict.area == row.area for verdict, row in zip(verdicts, rows, strict=True)])
+    units = np.array(
+        [
+            _units(verdict, organisation)[0] == _unit_key(row.area, organisation)
+            for verdict, row in zip(verdicts, rows, strict=True)
+        ]
+    )
+    sure = np.array([not verdict.abstain for verdict in verdicts])
+    best = learning.threshold_for_precision(likely, units, promise)
+    return {
+        "sure, share of all": float(sure.mean()),
+        "sure, area right": float(right[sure].mean()) if sure.any() else 1.0,
+        "sure, unit right": float(units[sure].mean()) if sure.any() else 1.0,
+        f"coverage at {promise:.0%} unit precision": float((likely >= best).mean()),
+        "calibration error": learning.calibration_error(likely, right),
+    }
+
+
+def _flags(verdicts: Sequence[Verdict], rows: Sequence[Labelled]) -> dict[str, float]:
+    figures = {}
+    for flag in FLAGS:
+        true = [flag in row.flags for row in rows]
+        raised = [flag in verdict.flags for verdict in verdicts]
+        both = sum(one and other for one, other in zip(true, raised, strict=True))
+        figures[f"recall of {flag}"] = both / max(sum(true), 1)
+        figures[f"precision of {flag}"] = both / max(sum(raised), 1)
+    return figures
+
+
+def _others(verdicts: Sequence[Verdict], rows: Sequence[Labelled]) -> dict[str, float]:
+    pairs = list(zip(verdicts, rows, strict=True))
+    return {
+        "kind": _share(verdict.kind == row.kind for verdict, row in pairs if row.kind),
+        "district": _share(verdict.district == row.district for verdict, row in pairs),
+    }
+
+
+def _share(answers: Iterable[bool]) -> float:
+    """Share of true ones; 1 when there is none to be wrong about."""
+    listed = list(answers)
+    return sum(listed) / len(listed) if listed else 1.0
+
+
+def table(figures: Mapping[str, float]) -> str:
+    """The figures as aligned lines of per cent."""
+    return "\n".join(f"{name:36} {value:6.1%}" for name, value in figures.items())
+
+
+@click.command()
+@click.option("--version", help="Model version to measure instead of the one in use.")
+@click.option("--confusions", default=15, show_default=True, help="How many of the commonest confusions are listed.")
+def main(version: str | None, confusions: int) -> None:
+    """Measure a model on the validation mails.
+
+    Example: python -m mailrouter.evaluate --confusions 30
+    """
+    settings = config.load().classify
+    classifier = classify.load(settings, version)
+    rows = corpus.validation(settings.models / "corpus")
+    today = datetime.now(UTC).date()
+    click.echo(f"{classifier.by}, {len(rows)} validation mails\n")
+    click.echo(table(measure(classifier, rows, today)))
+    click.echo("\nConfused most often (true -> suggested):")
+    for (true, found), count in confused(classifier, rows, today)[:confusions]:
+        click.echo(f"{count:3}  {true} -> {found}")
+
+
+def confused(
+    classifier: classify.Classifier, rows: Sequence[Labelled], on: date
+) -> list[tuple[tuple[str, str], int]]:
+    """Pairs of true and suggested area that differ, the commonest first."""
+    verdicts = classifier.classify([row.query for row in rows], on)
+    pairs = Counter(
+        (row.area, verdict.area) for row, verdict in zip(rows, verdicts, strict=True) if row.area != verdict.area
+    )
+    return pairs.most_common()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Fit the linear model and say honestly what it reached: scikit-learn in, plain arrays out.
+
+Every head (area, kind, each flag) is linear in the same features. An ensemble of linear models is again
+linear, so the shipped model is one matrix however many learners voted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.naive_bayes import ComplementNB
+from sklearn.svm import LinearSVC
+
+from mailrouter.classify.model import softmax
+
+Array = NDArray[Any]
+CORES = 2
+_FOLDS = 3
+_LIKE = 0.6  # cosine from which two mails of one area count as near-duplicates
+_C = 1.0
+_BAYES_SHARE = 0.3  # of the standard deviation of the margins; more costs top-1, less costs top-3
+_SNIPPETS = (0.1, 0.4)  # long indirect mails want the snippets light, short plain ones want them heavy
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """A linear layer: ``weights`` is features x labels."""
+
+    weights: Array
+    intercept: Array
+
+    def scores(self, matrix: csr_matrix) -> Array:
+        """Texts x labels."""
+        return np.asarray(matrix @ self.weights + self.intercept)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What is learnt from: one row a text."""
+
+    matrix: csr_matrix
+    labels: Array  # integers
+    snippet: NDArray[np.bool_]  # short texts and single words, whose weight the ensemble varies
+
+    def part(self, rows: Array) -> "Examples":
+        """The chosen rows."""
+        return Examples(self.matrix[rows], self.labels[rows], self.snippet[rows])
+
+    def weights(self, snippet_weight: float) -> Array:
+        """Sample weights."""
+        return np.where(self.snippet, snippet_weight, 1.0)
+
+
+def fit_areas(examples: Examples) -> Planes:
+    """The ensemble for many classes with few examples each: two margins and a naive Bayes, as one matrix."""
+    margins = Parallel(n_jobs=CORES, prefer="threads")(
+        delayed(_margin)(examples, examples.weights(snippets), _C) for snippets in _SNIPPETS
+    )
+    weights = sum(plane.weights for plane in margins) / len(margins)
+    intercept = sum(plane.intercept for plane in margins) / len(margins)
+    bayes = ComplementNB(alpha=0.1).fit(examples.matrix, examples.labels, examples.weights(sum(_SNIPPETS) / 2))
+    likelihood = np.asarray(bayes.feature_log_prob_).T
+    likelihood = likelihood - likelihood.mean(axis=1, keepdims=True)  # what all classes share decides nothing
+    sample = examples.matrix[:: max(1, examples.matrix.shape[0] // 4000)]
+    spread = (sample @ weights + intercept).std() / max(float((sample @ likelihood).std()), 1e-9)
+    return Planes(weights + _BAYES_SHARE * spread * likelihood, intercept)
+
+
+def fit_binary(examples: Examples, cost: float = 0.5) -> Planes:
+    """One plane for yes or no; rare labels are weighed up."""
+    weights = examples.weights(sum(_SNIPPETS) / 2)
+    positive = weights[examples.labels == 1].sum() / weights.sum()
+    balanced = np.where(examples.labels == 1, min(1 / max(positive, 1e-6), 20.0), 1.0)
+    return _margin(examples, weights * balanced, cost)
+
+
+def fit_several(examples: Examples, cost: float = 0.5) -> Planes:
+    """A few classes with many examples each."""
+    return _margin(examples, examples.weights(sum(_SNIPPETS) / 2), cost)
+
+
+def _margin(examples: Examples, weights: Array, cost: float) -> Planes:
+    learnt = LinearSVC(C=cost, tol=1e-2).fit(examples.matrix, examples.labels, weights)
+    return Planes(learnt.coef_.T, learnt.intercept_)
+
+
+def near_duplicates(matrix: csr_matrix, labels: Array) -> Array:
+    """A group number a row: mails of one label that are alike get the same one and never straddle a fold."""
+    groups = np.empty(len(labels), dtype=np.intp)
+    start = 0
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        likeness = (matrix[rows] @ matrix[rows].T).tocsr()
+        likeness.data /= 2.0  # a row has two parts of length one
+        likeness.data[likeness.data < _LIKE] = 0
+        likeness.eliminate_zeros()
+        count, found = connected_components(likeness, directed=False)
+        groups[rows] = start + found
+        start += count
+    return groups
+
+
+def out_of_fold(examples: Examples, groups: Array, tested: Array, fit: Any) -> Array:
+    """Scores of the rows in ``tested``, each from a model that never saw their group; other rows only teach."""
+    scores: Array | None = None
+    for _, held in GroupKFold(n_splits=_FOLDS).split(tested, groups=groups[tested]):
+        test = tested[held]
+        teach = np.setdiff1d(np.arange(len(groups)), test)
+        plane: Planes = fit(examples.part(teach))
+        found = plane.scores(examples.matrix[test])
+        if scores is None:
+            scores = np.zeros((len(tested), found.shape[1]))
+        scores[held] = found
+    if scores is None:
+        raise ValueError("no rows to test on")
+    return scores
+
+
+def temperature_of(scores: Array, labels: Array) -> float:
+    """The temperature at which softmax probabilities fit the labels best (Guo et al. 2017)."""
+
+    def loss(logarithm: float) -> float:
+        likely = softmax(scores, float(np.exp(logarithm)))
+        return float(-np.log(likely[np.arange(len(labels)), labels] + 1e-12).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4, 2), method="bounded").x))
+
+
+def log_odds(scores: Array, labels: Array) -> tuple[float, float]:
+    """Slope and offset that turn a margin into the log of the odds (Platt scaling)."""
+    learnt = LogisticRegression(C=10.0).fit(scores.reshape(-1, 1), labels)
+    return float(learnt.coef_[0, 0]), float(learnt.intercept_[0])
+
+
+def threshold_for_recall(scores: Array, labels: Array, recall: float) -> float:
+    """The highest threshold at which at least ``recall`` of the positives are raised."""
+    positives = np.sort(scores[labels == 1])
+    return float(positives[int((1 - recall) * len(positives))]) if len(positives) else 0.0
+
+
+def threshold_for_precision(likely: Array, right: Sequence[bool] | Array, precision: float) -> float:
+    """The lowest probability from which at least ``precision`` of the answers were right; 1 if there is none."""
+    order = np.argsort(-likely)
+    share = np.cumsum(np.asarray(right)[order]) / np.arange(1, len(order) + 1)
+    kept = np.flatnonzero(share >= precision)
+    return float(likely[order[kept[-1]]]) if len(kept) else 1.0
+
+
+def calibration_error(likely: Array, right: Array, bins: int = 10) -> float:
+    """Expected calibration error: mean distance of stated and true probability over equal bins."""
+    place = np.minimum((likely * bins).astype(int), bins - 1)
+    gaps = [abs(likely[place == one].mean() - right[place == one].mean()) * (place == one).mean() for one in set(place)]
+    return float(sum(gaps))
