@@ -150,6 +150,17 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in inside if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_rooms_that_are_named_exist(page: Path) -> None:
+    """A code file or folder that is named stands where it is said: in the package, or in the project."""
+    named = re.findall(r"`((?:[a-z_]+/)*[a-z_]+(?:\.py|/))`", page.read_text(encoding="utf-8"))
+    places = (ROOT, ROOT / "mailrouter", page.parent)
+    allowed = {"var/"}  # made when mailrouter runs
+    assert [
+        name for name in named if name not in allowed and not any((place / name).exists() for place in places)
+    ] == []
+
+
 def test_make_targets_exist() -> None:
     """Each `make TARGET` in the documentation is one that `make help` lists."""
     targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
