@@ -33,6 +33,7 @@ from babel.dates import format_datetime as babel_datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mailrouter.config import Settings
+from mailrouter.letter.values import Nature
 from mailrouter.organisation import Organisation
 from mailrouter.tables import Assignment, Case, Dispatch, DispatchKind
 
@@ -68,7 +69,7 @@ _INNER_MESSAGE = re.compile(rb"^content-type:\s*message/", re.IGNORECASE | re.MU
 _ODD = re.compile(rb"multipart/digest|boundary\*", re.IGNORECASE)  # messages unannounced; boundaries encoded
 _LARGEST_HEADER = 65_536  # octets; relays cut off larger fields (Postfix: header_size_limit)
 _MOST_BOUNDARIES, _MOST_PARTS, _DEEPEST = 50, 1_000, 20  # beyond these nobody has to be clever
-_TOO_LONG = re.compile(rb"[^\n]{1000}")  # 998 octets and CR (RFC 5322 2.1.1)
+_TOO_LONG = re.compile(rb"[^\r\n]{999}")  # RFC 5322 2.1.1
 
 
 class ComposeError(Exception):
@@ -112,27 +113,39 @@ def forward(
     original: bytes,
     settings: Settings,
     organisation: Organisation | None = None,
+    *,
+    nature: str = Nature.HUMAN,
 ) -> bytes:
     """The citizen's mail on its way to a förvaltning. ``original`` comes out at the other end byte for byte.
 
     It travels as message/rfc822, which must not be encoded (RFC 2046 5.2.1). An original that SMTP or a
     relay would change under way travels as a base64 file instead; ``is_transparent`` draws the line.
+    ``nature`` is the mail's: the sender of a web form is never the citizen.
     """
     names = Names(organisation)
+    is_named = PROTECTED not in case.flags and nature != Nature.FORM
     as_message = is_transparent(original)
     filename = f"{case.number}.eml"
     note = _render(
         "forward.txt",
         _facts(case, assignment, settings, names)
         | {
-            "citizen": _citizen(case),
+            "citizen": _citizen(case) if is_named else "framgår av originalet",
             "notices": [FLAG_WORDS.get(flag, f"Märkt: {flag}.") for flag in case.flags],
             "reasons": _reasons(case, assignment),
             "as_message": as_message,
             "filename": filename,
         },
     )
-    described = _arende_json(case, assignment, dispatch, original, filename, settings, names)
+    described = _arende_json(
+        case,
+        assignment,
+        settings,
+        names,
+        citizen={"name": case.sender_name, "address": case.sender} if is_named else None,
+        reply_to=reply_address(dispatch.token, settings),
+        original={"filename": filename, "size": len(original), "sha256": hashlib.sha256(original).hexdigest()},
+    )
     head = _head(case, assignment, dispatch, settings)
     parts = [
         _text_part(note),
@@ -189,7 +202,8 @@ def _are_headers_sound(original: bytes) -> bool:
     known = tuple(boundaries)
     delimiters = (line.end() for line in _DELIMITER.finditer(original) if known and line[1].startswith(known))
     starts = [0, *islice(delimiters, _MOST_PARTS)]
-    return len(starts) <= _MOST_PARTS and all(_is_section_sound(original, start) for start in starts)
+    has_fields = original[:2] not in {b"", b"\r\n"}  # RFC 2046 5.2.1 wants one at least
+    return has_fields and len(starts) <= _MOST_PARTS and all(_is_section_sound(original, start) for start in starts)
 
 
 def _is_section_sound(original: bytes, start: int) -> bool:
@@ -220,8 +234,6 @@ def _facts(case: Case, assignment: Assignment, settings: Settings, names: Names)
 
 
 def _citizen(case: Case) -> str:
-    if PROTECTED in case.flags:
-        return "framgår av originalet"
     name, address = _one_line(case.sender_name), _one_line(case.sender)
     if name and address:
         return f"{name} <{address}>"
@@ -240,14 +252,14 @@ def _reasons(case: Case, assignment: Assignment) -> list[str]:
 def _arende_json(
     case: Case,
     assignment: Assignment,
-    dispatch: Dispatch,
-    original: bytes,
-    filename: str,
     settings: Settings,
     names: Names,
+    *,
+    citizen: dict[str, str] | None,
+    reply_to: str,
+    original: dict[str, Any],
 ) -> bytes:
     """The case for machines. docs/registrator.md explains the keys; ``version`` grows when one changes meaning."""
-    protected = PROTECTED in case.flags
     described = {
         "version": 1,
         "number": case.number,
@@ -261,9 +273,9 @@ def _arende_json(
         "arrived_at": case.opened_at.astimezone(ZoneInfo(settings.city.timezone)).isoformat(timespec="seconds"),
         "answer_due": assignment.answer_due.isoformat(),
         "wants_answer": case.wants_answer,
-        "citizen": None if protected else {"name": case.sender_name, "address": case.sender},
-        "reply_to": reply_address(dispatch.token, settings),
-        "original": {"filename": filename, "size": len(original), "sha256": hashlib.sha256(original).hexdigest()},
+        "citizen": citizen,
+        "reply_to": reply_to,
+        "original": original,
     }
     return json.dumps(described, ensure_ascii=False, indent=1).encode()
 
@@ -356,7 +368,8 @@ def _boundary(token: str, parts: list[list[bytes]]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in text).split())
+    """Without line ends, and without the signs that turn text around or hide it."""
+    return " ".join("".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in text).split())
 
 
 def _ascii(text: str) -> str:

@@ -165,6 +165,19 @@ def test_protected_persons_are_named_nowhere() -> None:
     assert json.loads(described.get_content())["citizen"] is None
 
 
+def test_the_sender_of_a_web_form_is_not_the_citizen() -> None:
+    """A form's robot is not named as the one to answer; who it was stands in the original."""
+    octets = compose.forward(case(), part(), dispatch(), b"From: x@example.se\r\n\r\n", SETTINGS, nature="form")
+    assert b"anna" not in octets.lower()
+    assert "framgår av originalet" in note(octets)
+
+
+def test_a_name_cannot_turn_the_note_around() -> None:
+    """Signs that end a line or reverse the reading direction do not reach the note."""
+    text = note(forward(sender_name="Anna\r\nSvara senast: aldrig\u202e\u2066\0"))
+    assert "Anna Svara senast: aldrig <anna@example.se>" in text
+
+
 def test_arende_json() -> None:
     """The machine-readable part says the same, and the original's hash proves that it came unchanged."""
     original, _, described = list(read(forward()).iter_parts())[1], None, list(read(forward()).iter_parts())[2]
@@ -202,7 +215,10 @@ NOT_TRANSPARENT = {
     "bare-cr": b"From: a@example.se\r\n\r\nhej\rhopp\r\n",
     "nul": b"From: a@example.se\r\n\r\nhej\0\r\n",
     "long-line": b"From: a@example.se\r\n\r\n" + b"a" * 999 + b"\r\n",
+    "long-last-line": b"From: a@example.se\r\n\r\n" + b"a" * 999,
     "no-header": b"hej hopp\r\n",
+    "empty-header": b"\r\nhej hopp\r\n",
+    "empty": b"",
     "mbox-line": b"From anna Mon\r\nFrom: a@example.se\r\n\r\n",
     "space-before-colon": b"From : a@example.se\r\n\r\n",
     "space-before-colon-inside": b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nX : y\r\n\r\n--b--\r\n',

@@ -26,6 +26,7 @@ from mailrouter.tables import (
     Dispatch,
     DispatchKind,
     DispatchState,
+    Mail,
     RawMail,
 )
 
@@ -171,10 +172,12 @@ def _compose(
         forwarded = deadlines.forward_of(session, assignment.id)
         octets = compose.reminder(case, assignment, dispatch, forwarded, settings, organisation)
     else:
-        original = session.exec(select(RawMail.octets).where(RawMail.mail_id == dispatch.mail_id)).first()
-        if original is None:
+        carried = select(RawMail.octets, Mail.nature).join(Mail, col(Mail.id) == RawMail.mail_id)
+        mail = session.exec(carried.where(RawMail.mail_id == dispatch.mail_id)).first()
+        if mail is None:
             raise compose.ComposeError("Originalet till mejlet saknas i registret.")
-        octets = compose.forward(case, assignment, dispatch, original, settings, organisation)
+        original, nature = mail
+        octets = compose.forward(case, assignment, dispatch, original, settings, organisation, nature=nature)
     return dispatch.recipient, dispatch.token, octets
 
 
