@@ -76,7 +76,7 @@ def _doors(settings: Settings, opened: Store, stop: Stop) -> None:
     doors.start()
     log.info("doors-open")
     try:
-        _beat_until(stop, opened, "doors", doors.status)
+        _beat_until(stop, opened, "doors", doors.status, alive=doors.alive)
     finally:
         doors.close()
 

@@ -53,36 +53,33 @@ def client_tls(account: ImapAccount) -> ssl.SSLContext | None:
 
 
 class Folder:
-    """One selected folder. Anything but RefusedError means that the connection is to be thrown away.
+    """One folder of a server, selected by ``open``. After anything but RefusedError the connection is of no more use.
 
     The folder is opened for reading only unless mails are to be moved; ``\\Seen`` is never set.
     """
 
     def __init__(self, account: ImapAccount, name: str, tls: ssl.SSLContext | None) -> None:
         self.name = name
+        self.uidvalidity = 0
+        self._uidnext = 0
+        self._account = account
         self._move_to = account.move_to
         self._client = _connect(account, tls)
-        try:
-            selected = self._open(account)
-        except BaseException:
-            self.close()
-            raise
-        if b"UIDVALIDITY" not in selected:
-            self.close()
-            raise FolderError("the server gives no UIDVALIDITY, so its UIDs mean nothing (RFC 3501 2.3.1.1)")
-        self.uidvalidity = int(selected[b"UIDVALIDITY"])
-        self._uidnext = int(selected.get(b"UIDNEXT", 0))
 
-    def _open(self, account: ImapAccount) -> dict[bytes, Any]:
-        if account.user:
-            assert account.password is not None
-            self._client.login(account.user, account.password.get_secret_value())
+    def open(self) -> None:
+        """Log in and select the folder. Raises FolderError when its mails cannot be told apart, or not be moved."""
+        if self._account.user:
+            assert self._account.password is not None
+            self._client.login(self._account.user, self._account.password.get_secret_value())
         if self._move_to and not self.moves:
             raise FolderError("move_to needs a server with MOVE (RFC 6851) or UIDPLUS (RFC 4315)")
         if self._move_to and not self._client.folder_exists(self._move_to):
             self._client.create_folder(self._move_to)
-        selected: dict[bytes, Any] = self._client.select_folder(self.name, readonly=not self._move_to)
-        return selected
+        selected = self._client.select_folder(self.name, readonly=not self._move_to)
+        if b"UIDVALIDITY" not in selected:
+            raise FolderError("the server gives no UIDVALIDITY, so its UIDs mean nothing (RFC 3501 2.3.1.1)")
+        self.uidvalidity = int(selected[b"UIDVALIDITY"])
+        self._uidnext = int(selected.get(b"UIDNEXT", 0))
 
     @property
     def moves(self) -> bool:

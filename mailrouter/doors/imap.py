@@ -1,7 +1,7 @@
 """The IMAP watchers: one thread for each folder, which never gives up.
 
 IDLE tells of new mail at once (RFC 2177); a look every ``poll_seconds`` finds what IDLE did not tell.
-A broken connection is made anew after 1, 2, 4 ... seconds, at most five minutes, with jitter.
+A broken connection is made anew after 0.5, 1, 2 ... seconds, at most five minutes, with jitter.
 """
 
 import logging
@@ -24,8 +24,9 @@ from mailrouter.store import Store
 
 log = logging.getLogger(__name__)
 
+FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 300.0
-STOP_SECONDS = 3.0  # time to finish what is under way before the connection is cut
+STOP_SECONDS = 2.0  # time to finish what is under way before the connection is cut
 _JITTER = secrets.SystemRandom()
 
 
@@ -86,6 +87,8 @@ class Watcher:
         while not self._stopping.is_set():
             try:
                 with Folder(self._account, self._box, self._tls) as folder:
+                    self._folder = folder
+                    folder.open()
                     self._watch(folder)
             except Exception as error:  # noqa: BLE001 (whatever broke this connection, the box is watched on)
                 self._failures += 1
@@ -96,7 +99,7 @@ class Watcher:
 
     def _watch(self, folder: Folder) -> None:
         """Take what is there, then wait for more, until told to stop or the connection breaks."""
-        self._folder, self._connected_at = folder, datetime.now(UTC)
+        self._connected_at = datetime.now(UTC)
         puller = Puller(self._account.name, folder, self._store, self._intake, self._state, self._stopping)
         log.info("imap-watching account=%s folder=%s", self._account.name, self._box)
         looks = 0
@@ -135,7 +138,9 @@ def watchers(settings: Settings, store: Store, intake: Intake) -> list[Watcher]:
 
 def _pause(failures: int) -> float:
     """Seconds until the next connection."""
-    return min(LONGEST_PAUSE, 2.0 ** min(failures - 1, 10)) * _JITTER.uniform(0.8, 1.2) if failures else 0.0
+    return (
+        min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10)) * _JITTER.uniform(0.8, 1.2) if failures else 0.0
+    )
 
 
 def _describe(error: Exception) -> str:

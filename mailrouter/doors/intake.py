@@ -72,7 +72,6 @@ class Intake:
             self._waiting.put(parcel)
         return parcel.result
 
-    @property
     def alive(self) -> bool:
         """False when the writer has died; nothing is acknowledged then."""
         return self._thread.is_alive()

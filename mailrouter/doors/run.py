@@ -40,7 +40,7 @@ class Doors:
 
     def alive(self) -> bool:
         """False when something inside has died, so that only a new process helps."""
-        return self._intake.alive and self.smtp.alive
+        return self._intake.alive() and self.smtp.alive()
 
     def status(self) -> dict[str, Any]:
         """What the doors have to say about themselves, as JSON-ready values, for the heartbeat."""

@@ -63,7 +63,6 @@ class SmtpDoor:
         self._thread.start()
         ready.wait()
 
-    @property
     def alive(self) -> bool:
         """False when the door should be open and its thread has died."""
         return self._thread is None or self._thread.is_alive()

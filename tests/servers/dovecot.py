@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ ssl_cert = <{folder}/certificate.pem
 ssl_key = <{folder}/key.pem
 disable_plaintext_auth = no
 auth_mechanisms = plain login
+auth_failure_delay = 0
 mail_location = maildir:~/Maildir
 mail_home = {folder}/mail/%n
 first_valid_uid = 1
@@ -63,6 +64,9 @@ service lmtp {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =
@@ -144,7 +148,8 @@ class Dovecot:
         try:
             client.login(user, PASSWORD)
             if not client.folder_exists(folder):
-                client.create_folder(folder)
+                with suppress(IMAPClient.Error):  # somebody else may create it just now
+                    client.create_folder(folder)
             client.select_folder(folder, readonly=readonly)
             yield client
         finally:
@@ -163,9 +168,14 @@ class Dovecot:
             return [found[uid][b"BODY[]"] for uid in sorted(found)]
 
     def files(self, user: str) -> list[Path]:
-        """The files of a user's INBOX, by age."""
+        """The files of a user's INBOX in the order they came: their names begin with SECONDS.M<MICROSECONDS>P."""
         maildir = self.folder / "mail" / user / "Maildir"
-        return sorted([*(maildir / "new").iterdir(), *(maildir / "cur").iterdir()], key=lambda file: file.name)
+
+        def came(file: Path) -> tuple[int, int]:
+            seconds, micro = file.name.split(".")[:2]
+            return int(seconds), int(micro[1:].partition("P")[0])
+
+        return sorted([*(maildir / "new").iterdir(), *(maildir / "cur").iterdir()], key=came)
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
