@@ -44,9 +44,9 @@ RANKS = {
     "desk": 6,
     "work": 6,
     "check": 7,
+    "daemon": 7,
     "demo": 7,
-    "role": 7,
-    "daemon": 8,
+    "role": 8,
     "cli": 9,
     "__main__": 10,
 }
@@ -105,9 +105,9 @@ def test_no_circles() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("entrance", ["mailrouter.doors.run", "mailrouter.desk.app"])
-def test_doors_and_desk_stay_light(entrance: str) -> None:
-    """Doors and desk load neither scikit-learn nor numpy, by whatever way: they start at once and stay small."""
+@pytest.mark.parametrize("entrance", ["mailrouter.doors.run", "mailrouter.desk.app", "mailrouter.daemon"])
+def test_all_but_work_stay_light(entrance: str) -> None:
+    """Doors, desk and parent load neither scikit-learn nor numpy, by whatever way: they start at once and stay small."""
     script = f"import sys, {entrance}; print(sorted({{'numpy', 'scipy', 'sklearn'}} & sys.modules.keys()))"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert loaded.stdout.strip() == "[]"
