@@ -62,6 +62,12 @@ service lmtp {{
     port = {lmtp}
   }}
 }}
+service auth {{
+  inet_listener {{
+    address = 127.0.0.1
+    port = {auth}
+  }}
+}}
 service anvil {{
   chroot =
   unix_listener anvil-auth-penalty {{
@@ -84,6 +90,7 @@ class Dovecot:
     imap: int = field(default_factory=free_port)
     imaps: int = field(default_factory=free_port)
     lmtp: int = field(default_factory=free_port)
+    auth: int = field(default_factory=free_port)  # for a Postfix that asks it about passwords
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -105,6 +112,7 @@ class Dovecot:
                 imap=self.imap,
                 imaps=self.imaps,
                 lmtp=self.lmtp,
+                auth=self.auth,
                 password=PASSWORD,
                 extra=self.extra,
             )
