@@ -1,29 +1,52 @@
 """The service: a parent that starts one process a role, restarts what dies, and ends with SIGTERM.
 
 The roles talk only through the database, so the same program runs whole on one machine or spread
-with ``--only`` over several. role.py is the child's side.
+with ``--only`` over several. role.py is the child's side. This side imports nothing but the standard
+library: it stays small for as long as the service runs.
+
+    python -m mailrouter.daemon [--config FILE] [--demo] ROLE ...
 """
 
+import argparse
 import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
+from mailrouter import logs
 
-from mailrouter import store
-from mailrouter.config import Settings
-from mailrouter.role import GRACE_SECONDS, Stop
-from mailrouter.store import Store
+log = logging.getLogger("mailrouter.daemon")
 
-log = logging.getLogger(__name__)
+ROLES = ("doors", "work", "desk")
+GRACE_SECONDS = 20  # a role gets this long to finish what it is doing
 
 STEADY_SECONDS = 30  # a role that ran this long died of something new: restart it at once
 MAX_PAUSE_SECONDS = 30
+
+
+class Stop:
+    """The wish to end, set by SIGTERM, SIGINT or the parent's end; every loop of a role waits on it."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self, *_: object) -> None:
+        """End soon. Fit to be a signal handler."""
+        self._event.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Sleep until the end is wished for or ``seconds`` have passed; True when it is wished for."""
+        return self._event.wait(seconds)
+
+    @property
+    def wished(self) -> bool:
+        """True once somebody wished for the end."""
+        return self._event.is_set()
 
 
 @dataclass
@@ -34,25 +57,6 @@ class _Child:
     process: subprocess.Popen[bytes]
     started: float
     pause: float = 0.5
-
-
-def open_store(settings: Settings, stop: Stop, say: Callable[[str], None]) -> Store | None:
-    """Connect and migrate; while the database does not answer, try again until it does or ``stop``.
-
-    Returns None when the end was wished for first.
-    """
-    opened = store.connect(settings.store)
-    pause = 1.0
-    while not stop.wished:
-        try:
-            store.migrate(opened)
-        except OperationalError as error:
-            say(f"The database does not answer ({str(error.orig).strip().splitlines()[0]}); next try in {pause:.0f} s.")
-            stop.wait(pause)
-            pause = min(pause * 2, MAX_PAUSE_SECONDS)
-        else:
-            return opened
-    return None
 
 
 def supervise(roles: Sequence[str], config_file: Path | None, stop: Stop) -> None:
@@ -94,3 +98,31 @@ def _end(children: Sequence[_Child]) -> None:
             log.warning("role-killed role=%s", child.role)
             child.process.kill()
             child.process.wait()
+
+
+def main() -> None:
+    """Watch over the roles that the command line names until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m mailrouter.daemon")
+    parser.add_argument("--config", type=Path, help="TOML file with the settings")
+    parser.add_argument("--demo", action="store_true", help="send the sample mails once the door listens")
+    parser.add_argument("roles", nargs="+", choices=ROLES)
+    chosen = parser.parse_args()
+    logs.set_up("INFO")
+    stop = Stop()
+    signal.signal(signal.SIGTERM, stop.set)
+    signal.signal(signal.SIGINT, stop.set)
+    feeder = _feed(chosen.config) if chosen.demo else None
+    supervise(chosen.roles, chosen.config, stop)
+    if feeder is not None and feeder.poll() is None:
+        feeder.kill()
+    sys.stdout.write("mailrouter has stopped.\n")
+
+
+def _feed(config_file: Path | None) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "mailrouter", "demo", "--wait", "60"]
+    command += ["--config", str(config_file)] if config_file else []
+    return subprocess.Popen(command)  # noqa: S603 (our own program)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,34 +18,13 @@ from sqlalchemy.exc import OperationalError
 
 from mailrouter import config, logs, store
 from mailrouter.config import Settings
+from mailrouter.daemon import GRACE_SECONDS, Stop
 from mailrouter.store import Store
 from mailrouter.tables import Heartbeat
 
 log = logging.getLogger("mailrouter.role")
 
-ROLES = ("doors", "work", "desk")
 HEARTBEAT_SECONDS = 10
-GRACE_SECONDS = 20  # a role gets this long to finish what it is doing
-
-
-class Stop:
-    """The wish to end, set by SIGTERM, SIGINT or the parent's end; every loop of a role waits on it."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self, *_: object) -> None:
-        """End soon. Fit to be a signal handler."""
-        self._event.set()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Sleep until the end is wished for or ``seconds`` have passed; True when it is wished for."""
-        return self._event.wait(seconds)
-
-    @property
-    def wished(self) -> bool:
-        """True once somebody wished for the end."""
-        return self._event.is_set()
 
 
 def watch_parent(stop: Stop) -> None:

@@ -1,28 +1,32 @@
 """Commands that run and watch the service: run, demo, check, health."""
 
 import logging
-import signal
-import threading
+import os
+import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from mailrouter import check as checks
 from mailrouter import config as configuration
-from mailrouter import daemon, demo
+from mailrouter import demo, store
 from mailrouter.cli.common import config_option, echo_json, json_option, load, open_store
 from mailrouter.config import ConfigError, Settings
-from mailrouter.role import ROLES, Stop
+from mailrouter.daemon import ROLES
 from mailrouter.store import Store
 from mailrouter.tables import Heartbeat, Role, User
 
 DEMO_USER = "demo"
 DEMO_PASSWORD = "synpunkt-demo"  # noqa: S105 (printed on purpose, and only ever set on a loopback desk)
 ALIVE = timedelta(seconds=60)
+MAX_PAUSE_SECONDS = 30
 
 
 def _roles(_context: click.Context, _parameter: click.Parameter, value: str) -> Sequence[str]:
@@ -50,29 +54,46 @@ def run(config_file: Path | None, roles: Sequence[str], with_demo: bool) -> None
     problems = checks.start_problems(settings)
     if problems:
         raise ConfigError("\n".join(problems))
-    stop = Stop()
-    signal.signal(signal.SIGTERM, stop.set)
-    signal.signal(signal.SIGINT, stop.set)
-    store = daemon.open_store(settings, stop, lambda sentence: click.echo(sentence, err=True))
-    if store is None:
-        return
+    opened = _await_store(settings)
     if with_demo:
-        _prepare_demo(store, settings)
+        _prepare_demo(opened, settings)
     _say_where(settings, roles, with_demo)
-    if with_demo:
-        threading.Thread(target=_feed_demo, args=(store, settings, stop), name="demo", daemon=True).start()
-    daemon.supervise(roles, config_file, stop)
-    click.echo("mailrouter has stopped.")
+    opened.dispose()
+    _become_daemon(config_file, roles, with_demo)
 
 
-def _prepare_demo(store: Store, settings: Settings) -> None:
+def _become_daemon(config_file: Path | None, roles: Sequence[str], with_demo: bool) -> NoReturn:
+    """Go on as the small program that only watches: what this command loaded is not needed any more."""
+    arguments = ["--config", str(config_file)] if config_file else []
+    arguments += ["--demo"] if with_demo else []
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "mailrouter.daemon", *arguments, *roles])  # noqa: S606
+
+
+def _await_store(settings: Settings) -> Store:
+    """Connect and migrate; while the database does not answer, say so and try again."""
+    opened = store.connect(settings.store)
+    pause = 1.0
+    while True:
+        try:
+            store.migrate(opened)
+        except OperationalError as error:
+            words = str(error.orig).strip().partition("\n")[0]
+            click.echo(f"The database does not answer ({words}); next try in {pause:.0f} s.", err=True)
+            time.sleep(pause)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+        else:
+            return opened
+
+
+def _prepare_demo(opened: Store, settings: Settings) -> None:
     if not settings.desk.listen.startswith(("127.0.0.1:", "localhost:", "[::1]:")):
         raise ConfigError(
             f"--demo makes a login anybody knows; desk.listen is {settings.desk.listen}, not this machine"
         )
     from mailrouter.desk import auth  # noqa: PLC0415 (argon2 and the web are for the desk's commands only)
 
-    with store.write() as session:
+    with opened.write() as session:
         if session.exec(select(User).where(User.name == DEMO_USER)).first() is None:
             auth.create_user(session, DEMO_USER, DEMO_PASSWORD, Role.ADMIN, datetime.now(UTC))
 
@@ -101,32 +122,28 @@ def _destination(settings: Settings) -> str:
     return f"{settings.smarthost.host}:{settings.smarthost.port}"
 
 
-def _feed_demo(store: Store, settings: Settings, stop: Stop) -> None:
-    """Once the door listens, send the sample mails that are not in the register yet."""
-    while not stop.wished:
-        try:
-            fed = demo.feed(settings, store)
-        except demo.DoorClosedError:
-            stop.wait(0.3)
-        except demo.DemoError as error:
-            click.echo(f"  No sample mails: {error}", err=True)
-            return
-        else:
-            click.echo(
-                f"  {fed} sample mails sent; the desk is ready." if fed else "  The sample mails are there already."
-            )
-            return
-
-
 @click.command("demo", epilog="Example: mailrouter demo")
 @config_option
-def demo_command(config_file: Path | None) -> None:
+@click.option("--wait", "wait_seconds", default=0, help="Wait this many seconds for the door to listen.")
+def demo_command(config_file: Path | None, wait_seconds: int) -> None:
     """Send sample mails to the running SMTP door.
 
     A dozen varied Swedish ones; those that are registered already are left out.
     """
-    settings, store = open_store(config_file)
-    click.echo(f"{demo.feed(settings, store)} sample mails sent to {settings.smtp.listen}.")
+    settings, opened = open_store(config_file)
+    until = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fed = demo.feed(settings, opened)
+        except demo.DoorClosedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+        else:
+            break
+    click.echo(
+        f"  {fed} sample mails sent; the desk is ready." if fed else "  The sample mails are registered already."
+    )
 
 
 @click.command(epilog="Example: mailrouter check --config /etc/mailrouter/mailrouter.toml --connect")
@@ -157,9 +174,9 @@ def health(config_file: Path | None, as_json: bool) -> None:
     Exit 1 when the database does not answer or a role has been silent for a minute.
     """
     logging.disable(logging.WARNING)
-    _, store = open_store(config_file)
+    _, opened = open_store(config_file)
     now = datetime.now(UTC)
-    with store.read() as session:
+    with opened.read() as session:
         beats = [beat.model_dump() for beat in session.exec(select(Heartbeat))]
     rows = [beat | {"alive": now - beat["at"] < ALIVE} for beat in beats if now - beat["at"] < timedelta(days=1)]
     if as_json:
