@@ -122,9 +122,7 @@ def main(version: str | None, confusions: int) -> None:
         click.echo(f"{count:3}  {true} -> {found}")
 
 
-def confused(
-    classifier: classify.Classifier, rows: Sequence[Labelled], on: date
-) -> list[tuple[tuple[str, str], int]]:
+def confused(classifier: classify.Classifier, rows: Sequence[Labelled], on: date) -> list[tuple[tuple[str, str], int]]:
     """Pairs of true and suggested area that differ, the commonest first."""
     verdicts = classifier.classify([row.query for row in rows], on)
     pairs = Counter(

@@ -93,17 +93,36 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
-    written: str
-    folded: str
-    start: int
-    opens: bool  # first word of a sentence
-    alone: bool  # the whole of a sentence, as in "Backa."
-    shouted: bool  # capitals all through, so that they say nothing
+class _Text:
+    """A text as words: where each stands, and how it looks folded."""
 
-    @property
-    def end(self) -> int:
-        return self.start + len(self.written)
+    whole: str
+    spans: tuple[tuple[int, int], ...]
+    folded: tuple[str, ...]
+
+    def written(self, index: int) -> str:
+        """The word as the writer wrote it."""
+        start, end = self.spans[index]
+        return self.whole[start:end]
+
+    def opens(self, index: int) -> bool:
+        """True for the first word of a sentence."""
+        gap = self.whole[self.spans[index - 1][1] if index else 0 : self.spans[index][0]].strip(" \"'”’(-")
+        return index == 0 or gap.endswith((".", "!", "?", ":", "\n", "•", "–", ">"))
+
+    def alone(self, index: int) -> bool:
+        """True for a word that is a whole sentence, as in "Backa."."""
+        last = index + 1 == len(self.spans)
+        after = "" if last else self.whole[self.spans[index][1] : self.spans[index + 1][0]].lstrip(" ")
+        return self.opens(index) and (last or after.startswith((".", "!", "\n")))
+
+    def capital(self, index: int) -> bool:
+        """True for a capital first letter, unless the whole text is shouted in capitals."""
+        return self.whole[self.spans[index][0]].isupper() and not self.whole.isupper()
+
+    def before(self, index: int) -> str:
+        """The word before, folded; empty at the beginning."""
+        return self.folded[index - 1] if index else ""
 
 
 class Gazetteer:
@@ -131,62 +150,62 @@ class Gazetteer:
 
     def find(self, text: str) -> Finding:
         """The places that ``text`` names and the district with most weight; the first named if two weigh the same."""
-        text = unicodedata.normalize("NFC", text)
-        tokens = _tokens(text)
-        signature = _signature_start(text)
+        read = _read(text)
+        signature = _signature_start(read.whole)
         places = []
-        for index, entry, end in self._matches(tokens):
-            start = tokens[index].start
-            factor = _SENDER if start >= signature else _home_factor(tokens, index)
-            places.append(Place(entry.name, text[start:end], entry.district, entry.weight * factor))
-        places += self._by_postcode(text)
+        for index, entry, length in self._matches(read):
+            start, end = read.spans[index][0], read.spans[index + length - 1][1]
+            factor = _SENDER if start >= signature else _home_factor(read, index)
+            places.append(Place(entry.name, read.whole[start:end], entry.district, entry.weight * factor))
+        places += self._by_postcode(read.whole)
         places.sort(key=lambda place: -place.weight)
         return Finding(_decided(places), tuple(places))
 
-    def _matches(self, tokens: Sequence[_Token]) -> Iterator[tuple[int, _Entry, int]]:
-        """Index of the first word, what it names, and where in the text the name ends."""
+    def _matches(self, read: _Text) -> Iterator[tuple[int, _Entry, int]]:
+        """Index of the first word, what it names, and how many words that takes."""
         index = 0
-        while index < len(tokens):
-            entry = self._written_out(tokens, index)
+        while index < len(read.spans):
+            entry = self._written_out(read, index)
             length = len(entry.words) if entry else 1
-            entry = entry or self._compound(tokens[index]) or self._slip(tokens, index)
+            entry = entry or self._compound(read.folded[index]) or self._slip(read, index)
             if entry is not None:
-                yield index, entry, tokens[index + length - 1].end
+                yield index, entry, length
             index += length
 
-    def _written_out(self, tokens: Sequence[_Token], index: int) -> _Entry | None:
-        for form in _base_forms(tokens[index].folded):
+    def _written_out(self, read: _Text, index: int) -> _Entry | None:
+        for form in _base_forms(read.folded[index]):
             for entry in self._entries.get(form, ()):
-                words = tokens[index : index + len(entry.words)]
+                words = read.folded[index : index + len(entry.words)]
                 whole = len(words) == len(entry.words) and all(map(_same, words, entry.words))
-                if whole and (not entry.everyday or _used_as_name(tokens, index)):
+                if whole and (not entry.everyday or _used_as_name(read, index)):
                     return entry
         return None
 
-    def _compound(self, token: _Token) -> _Entry | None:
+    def _compound(self, word: str) -> _Entry | None:
         """Tuveskolan, Angeredsbo, Hisingenillä: a name with a common last part."""
-        if token.folded[:_SHORTEST_PART] not in self._beginnings:
+        if word[:_SHORTEST_PART] not in self._beginnings:
             return None
         for pattern in (_COMPOUND, _FOREIGN_ENDING):
-            if (match := pattern.search(token.folded)) is None or match.start() < _SHORTEST_PART:
+            if (match := pattern.search(word)) is None or match.start() < _SHORTEST_PART:
                 continue
-            first = token.folded[: match.start()]
+            first = word[: match.start()]
             for form in (first, first.removesuffix("s"), f"{first}n", f"{first}a", f"{first}e"):
                 if len(form) >= _SHORTEST_PART and form in self._singles:
                     return self._singles[form]
         return None
 
-    def _slip(self, tokens: Sequence[_Token], index: int) -> _Entry | None:
+    def _slip(self, read: _Text, index: int) -> _Entry | None:
         """A long name with one letter wrong, where a name is to be expected."""
-        token = tokens[index]
-        expected = _follows_preposition(tokens, index) or (token.written[0].isupper() and not token.opens)
-        if len(token.folded) < _SHORTEST_TYPO or not expected:
+        word = read.folded[index]
+        if len(word) < _SHORTEST_TYPO:
             return None
-        if token.folded not in self._slips:
+        if read.before(index) not in _BEFORE and not (read.capital(index) and not read.opens(index)):
+            return None
+        if word not in self._slips:
             if len(self._slips) > 100_000:  # bounded: a daemon meets new words for months
                 self._slips.clear()
-            self._slips[token.folded] = self._nearest(token.folded)
-        return self._slips[token.folded]
+            self._slips[word] = self._nearest(word)
+        return self._slips[word]
 
     def _nearest(self, word: str) -> _Entry | None:
         for form in _base_forms(word):
@@ -208,17 +227,13 @@ def fold(text: str) -> str:
     return text.lower().translate(_MARKS)
 
 
-def _tokens(text: str) -> list[_Token]:
-    matches = list(_WORD.finditer(text))
-    shouting = sum(map(str.isupper, text)) > sum(map(str.islower, text))
-    tokens = []
-    for index, match in enumerate(matches):
-        gap = text[matches[index - 1].end() if index else 0 : match.start()].strip(" \"'”’(-")
-        after = text[match.end() : matches[index + 1].start() if index + 1 < len(matches) else len(text)]
-        opens = index == 0 or gap.endswith((".", "!", "?", ":", "\n", "•", "–", ">"))
-        alone = opens and (index + 1 == len(matches) or after.lstrip(" ").startswith((".", "!", "\n")))
-        tokens.append(_Token(match[0], fold(match[0]), match.start(), opens, alone, shouting))
-    return tokens
+def _read(text: str) -> _Text:
+    text = unicodedata.normalize("NFC", text)
+    folded = fold(text)
+    if len(folded) != len(text):  # a letter such as the Turkish İ grows when lowered
+        text = folded
+    spans = tuple(match.span() for match in _WORD.finditer(folded))
+    return _Text(text, spans, tuple(folded[start:end] for start, end in spans))
 
 
 def _base_forms(word: str) -> tuple[str, ...]:
@@ -226,32 +241,25 @@ def _base_forms(word: str) -> tuple[str, ...]:
     return (word, word[:-1]) if len(word) > 4 and word.endswith("s") else (word,)
 
 
-def _same(token: _Token, wanted: str) -> bool:
-    return token.folded in (wanted, f"{wanted}s")
+def _same(word: str, wanted: str) -> bool:
+    return word in (wanted, f"{wanted}s")
 
 
-def _follows_preposition(tokens: Sequence[_Token], index: int) -> bool:
-    return index > 0 and tokens[index - 1].folded in _BEFORE
-
-
-def _used_as_name(tokens: Sequence[_Token], index: int) -> bool:
+def _used_as_name(read: _Text, index: int) -> bool:
     """A capital inside a sentence, a sentence of its own, or "i" before a word without the definite ending."""
-    token = tokens[index]
-    if token.written[0].isupper() and not token.shouted:
-        of_person = index > 0 and tokens[index - 1].folded in _PERSON
-        return (not token.opens and not of_person) or token.alone or _follows_preposition(tokens, index)
-    naming = index > 0 and tokens[index - 1].folded in _NAMING
-    return naming and not token.folded.endswith(("en", "et", "an"))
+    before = read.before(index)
+    if read.capital(index):
+        return (not read.opens(index) and before not in _PERSON) or read.alone(index) or before in _BEFORE
+    return before in _NAMING and not read.folded[index].endswith(("en", "et", "an"))
 
 
-def _home_factor(tokens: Sequence[_Token], index: int) -> float:
-    near = {token.folded for token in tokens[max(0, index - 3) : index]}
-    return _LIVES if near & _HOME else 1.0
+def _home_factor(read: _Text, index: int) -> float:
+    return _LIVES if _HOME.intersection(read.folded[max(0, index - 3) : index]) else 1.0
 
 
 def _signature_start(text: str) -> int:
     """Where the closing phrase of a mail stands, or its end when there is none in the last part."""
-    closings = [match.start() for match in _SIGN_OFF.finditer(text) if match.start() > len(text) * 0.6]
+    closings = [match.start() for match in _SIGN_OFF.finditer(text) if match.start() > len(text) * 0.4]
     return closings[0] if closings else len(text)
 
 

@@ -186,9 +186,7 @@ def _fit_flag(
     scores = learning.out_of_fold(raised, groups, tested, learning.fit_binary)[:, 0]
     slope, offset = learning.log_odds(scores, raised.labels[tested])
     plane = learning.fit_binary(raised)
-    threshold = learning.threshold_for_recall(
-        slope * scores + offset + hits, raised.labels[tested], FLAG_RECALL[flag]
-    )
+    threshold = learning.threshold_for_recall(slope * scores + offset + hits, raised.labels[tested], FLAG_RECALL[flag])
     return Planes(plane.weights * slope, plane.intercept * slope + offset), round(threshold, 4)
 
 

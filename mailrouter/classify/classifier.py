@@ -13,7 +13,7 @@ from mailrouter.gazetteer import Finding
 from mailrouter.organisation import Organisation
 
 if TYPE_CHECKING:  # numpy is loaded only with the model
-    from mailrouter.classify.features import Grams
+    from mailrouter.classify.features import Located
     from mailrouter.classify.model import Model, Scores
 
 SHOWN = 5  # candidates in a verdict
@@ -42,14 +42,14 @@ class Classifier:
     def _batch(self, queries: Sequence[Query], on: date) -> list[Verdict]:
         from mailrouter.classify import features  # noqa: PLC0415 (numpy only where a suggestion is made)
 
-        grams = [features.grams(texts.readable(query.subject, query.body)) for query in queries]
-        scores = self.model.scores(grams)
+        located = [self.model.locate(features.grams(texts.readable(query.subject, query.body))) for query in queries]
+        scores = self.model.scores(located)
         return [
             self._verdict(query, found, {head: table[row] for head, table in scores.items()}, on)
-            for row, (query, found) in enumerate(zip(queries, grams, strict=True))
+            for row, (query, found) in enumerate(zip(queries, located, strict=True))
         ]
 
-    def _verdict(self, query: Query, grams: "Grams", scores: "dict[str, Scores]", on: date) -> Verdict:
+    def _verdict(self, query: Query, located: "Located", scores: "dict[str, Scores]", on: date) -> Verdict:
         text = f"{query.subject}\n{query.body}"
         language = language_of(text)
         finding = self.organisation.district_of(text)
@@ -64,7 +64,7 @@ class Classifier:
             district=district,
             flags=self._flags(scores["flag"], hits),
             language=language,
-            reasons=(*_rule_reasons(hits), *self._words(grams, first), *self._place_reason(finding, candidates[0])),
+            reasons=(*_rule_reasons(hits), *self._words(located, first), *self._place_reason(finding, candidates[0])),
             abstain=candidates[0].probability < self.model.card.threshold,
             by=self.by,
         )
@@ -102,10 +102,10 @@ class Classifier:
                 raised[rule.then.flag] += rule.then.weight
         return tuple(flag for flag in FLAGS if raised[flag] >= self.model.card.thresholds.get(flag, 0.0))
 
-    def _words(self, grams: "Grams", area: str) -> tuple[Reason, ...]:
+    def _words(self, located: "Located", area: str) -> tuple[Reason, ...]:
         """The words that spoke most for the area."""
         column = self.model.heads["area"].index(area)
-        weighed = self.model.words_for(grams, column)
+        weighed = self.model.words_for(located, column)
         named = [(word, weight) for word, weight in weighed if len(word) > 2 and not word.isdigit()][:_WORDS_SHOWN]
         if not named:
             return ()

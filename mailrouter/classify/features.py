@@ -5,7 +5,7 @@ hundred thousand n-grams is one small array, and an unknown n-gram meets nothing
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,29 @@ def _character_grams(words: Sequence[str]) -> tuple[Hashes, NDArray[np.intp]]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """The known features of one kind: every occurrence with its word, and each once with its value."""
+
+    columns: NDArray[np.intp]
+    places: NDArray[np.intp]
+    weighed: tuple[NDArray[np.intp], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A text as columns of a vocabulary."""
+
+    words: tuple[str, ...]
+    stems: _Part
+    characters: _Part
+
+    def row(self) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Columns and tf-idf values; stems and characters each have length one."""
+        parts = (self.stems.weighed, self.characters.weighed)
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+@dataclass(frozen=True, slots=True)
 class Vocabulary:
     """The hashes a model knows, sorted, with their inverse document frequencies."""
 
@@ -90,26 +113,28 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def columns(self, hashes: Hashes) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """The column of each hash, and which of them are known at all."""
-        columns = np.minimum(np.searchsorted(self.hashes, hashes), max(len(self.hashes) - 1, 0))
-        return columns, self.hashes[columns] == hashes
+    def locate(self, found: Grams) -> "Located":
+        """The columns of a text's known features, and the words they stand in."""
+        parts = []
+        for hashes, places in (
+            (found.stem_hashes, found.stem_places),
+            (found.character_hashes, found.character_places),
+        ):
+            columns = np.minimum(np.searchsorted(self.hashes, hashes), max(len(self.hashes) - 1, 0))
+            known = self.hashes[columns] == hashes
+            parts.append(_Part(columns[known], places[known], self._weighed(columns[known])))
+        return Located(found.words, parts[0], parts[1])
 
-    def row(self, parts: Iterable[Hashes]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Columns and tf-idf values of one text; each part is scaled to length one by itself."""
-        all_columns, all_values = [], []
-        for part in parts:
-            columns, known = self.columns(part)
-            unique, counts = np.unique(columns[known], return_counts=True)
-            values = (1 + np.log(counts)) * self.idf[unique]
-            length = float(np.sqrt((values**2).sum())) or 1.0
-            all_columns.append(unique)
-            all_values.append((values / length).astype(np.float32))
-        return np.concatenate(all_columns), np.concatenate(all_values)
+    def _weighed(self, columns: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Each column once with its tf-idf value, scaled to length one."""
+        unique, counts = np.unique(columns, return_counts=True)
+        values = (1 + np.log(counts)) * self.idf[unique]
+        length = float(np.sqrt((values**2).sum())) or 1.0
+        return unique, (values / length).astype(np.float32)
 
     def matrix(self, texts_grams: Sequence[Grams]) -> csr_matrix:
         """One row a text, for a batch."""
-        rows = [self.row((found.stem_hashes, found.character_hashes)) for found in texts_grams]
+        rows = [self.locate(found).row() for found in texts_grams]
         ends = np.cumsum([0, *(len(columns) for columns, _ in rows)])
         data = np.concatenate([values for _, values in rows]) if rows else np.zeros(0, np.float32)
         indices = np.concatenate([columns for columns, _ in rows]) if rows else np.zeros(0, np.intp)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mailrouter.classify.features import Grams, Vocabulary
+from mailrouter.classify.features import Grams, Located, Vocabulary
 
 CURRENT = "current"  # the file in models/ whose text is the version in use
 CARD, WEIGHTS = "card.json", "weights.npz"
@@ -50,11 +50,15 @@ class Model:
     scale: NDArray[np.float32]  # one step of int8, for each label
     intercept: NDArray[np.float32]
 
-    def scores(self, grams: Sequence[Grams]) -> dict[str, Scores]:
+    def locate(self, found: Grams) -> Located:
+        """A text as columns of this model."""
+        return self.vocabulary.locate(found)
+
+    def scores(self, texts: Sequence[Located]) -> dict[str, Scores]:
         """For each head, texts x labels: distances from the separating planes."""
-        table = np.empty((len(grams), len(self.scale)), dtype=np.float32)
-        for row, found in enumerate(grams):
-            columns, values = self.vocabulary.row((found.stem_hashes, found.character_hashes))
+        table = np.empty((len(texts), len(self.scale)), dtype=np.float32)
+        for row, located in enumerate(texts):
+            columns, values = located.row()
             table[row] = values @ self.weights[columns].astype(np.float32)
         table = table * self.scale + self.intercept
         split, start = {}, 0
@@ -63,19 +67,15 @@ class Model:
             start += len(labels)
         return split
 
-    def words_for(self, grams: Grams, column: int) -> list[tuple[str, float]]:
+    def words_for(self, located: Located, column: int) -> list[tuple[str, float]]:
         """The words of a text and how much each spoke for a label of the first head, best first; only those for."""
-        sums = np.zeros(len(grams.words) + 1)
-        for hashes, places in (
-            (grams.stem_hashes, grams.stem_places),
-            (grams.character_hashes, grams.character_places),
-        ):
-            columns, known = self.vocabulary.columns(hashes)
-            shares = self.weights[columns[known], column] * self.vocabulary.idf[columns[known]] * self.scale[column]
-            length = np.sqrt((self.vocabulary.idf[columns[known]] ** 2).sum()) or 1.0
-            np.add.at(sums, places[known], shares / length)
+        sums = np.zeros(len(located.words) + 1)
+        for part in (located.stems, located.characters):
+            shares = self.weights[part.columns, column] * self.vocabulary.idf[part.columns] * self.scale[column]
+            length = float(np.sqrt((self.vocabulary.idf[part.columns] ** 2).sum())) or 1.0
+            sums += np.bincount(part.places, weights=shares / length, minlength=len(sums))
         best: dict[str, float] = {}
-        for word, weight in zip(grams.words, sums, strict=False):
+        for word, weight in zip(located.words, sums, strict=False):
             best[word] = max(best.get(word, 0.0), float(weight))
         return sorted(((word, weight) for word, weight in best.items() if weight > 0), key=lambda pair: -pair[1])
 

@@ -37,9 +37,9 @@ class Conditions:
     words: tuple[str, ...] = ()  # at least one of these words or phrases
     and_words: tuple[str, ...] = ()  # and at least one of these
     not_words: tuple[str, ...] = ()  # and none of these
-    regex: tuple[str, ...] = ()  # at least one is found in subject and body, ignoring case
-    subject: str | None = None  # a regex searched in the subject alone
-    sender: str | None = None  # a regex searched in the sender's address
+    regex: tuple[str, ...] = ()  # at least one is found in subject and body, all in lower case
+    subject: str | None = None  # a regex searched in the lower-case subject alone
+    sender: str | None = None  # a regex searched in the sender's lower-case address
     fields: Mapping[str, str] = field(default_factory=dict)  # web-form label -> regex searched in its value
     language: tuple[str, ...] = ()  # ISO 639-1
     place: str | None = None  # a district, or "none"
@@ -80,10 +80,10 @@ class Rule:
 
 class _Patterns:
     def __init__(self, when: Conditions) -> None:
-        self.text = re.compile("|".join(f"(?:{one})" for one in when.regex), re.IGNORECASE) if when.regex else None
-        self.subject = re.compile(when.subject, re.IGNORECASE) if when.subject else None
-        self.sender = re.compile(when.sender, re.IGNORECASE) if when.sender else None
-        self.fields = {label: re.compile(value, re.IGNORECASE) for label, value in when.fields.items()}
+        self.text = [re.compile(one) for one in when.regex]
+        self.subject = re.compile(when.subject) if when.subject else None
+        self.sender = re.compile(when.sender) if when.sender else None
+        self.fields = {label.casefold(): re.compile(value) for label, value in when.fields.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,12 @@ class _Lexicon:
     def __init__(self, phrases: Iterable[str]) -> None:
         self._phrases: dict[Key, list[tuple[str, tuple[Key, ...]]]] = {}
         self._lengths: dict[str, set[int]] = {"^": set(), "$": set(), "*": set()}
+        self._wanted: set[Key] = set()
+        self._seen: dict[str, set[Key]] = {}
         for phrase in set(phrases):
             keys = tuple(_key(word) for word in phrase.split())
             self._phrases.setdefault(keys[0], []).append((phrase, keys))
+            self._wanted.update(keys)
             for how, letters in keys:
                 if how != "=":
                     self._lengths[how].add(len(letters))
@@ -126,20 +129,26 @@ class _Lexicon:
         return {
             phrase
             for place, mine in enumerate(keys)
-            for first in mine & self._phrases.keys()
-            for phrase, wanted in self._phrases[first]
-            if len(wanted) <= len(keys) - place
-            and all(key in keys[place + step] for step, key in enumerate(wanted))
+            for first in mine
+            for phrase, wanted in self._phrases.get(first, ())
+            if len(wanted) <= len(keys) - place and all(key in keys[place + step] for step, key in enumerate(wanted))
         }
 
     def _keys(self, word: str) -> set[Key]:
+        if word not in self._seen:
+            if len(self._seen) > 100_000:  # bounded: a daemon meets new words for months
+                self._seen.clear()
+            self._seen[word] = self._made(word)
+        return self._seen[word]
+
+    def _made(self, word: str) -> set[Key]:
         folded = texts.fold(word)
         keys = {("=", texts.stem(word))}
         keys |= {("^", folded[:length]) for length in self._lengths["^"] if length <= len(folded)}
         keys |= {("$", folded[-length:]) for length in self._lengths["$"] if length < len(folded)}
         for length in self._lengths["*"]:
             keys |= {("*", folded[at : at + length]) for at in range(len(folded) - length + 1)}
-        return keys
+        return keys & self._wanted
 
 
 @dataclass(frozen=True)
@@ -152,14 +161,12 @@ class Rules:
     @cached_property
     def _lexicon(self) -> _Lexicon:
         return _Lexicon(
-            phrase
-            for rule in self.rules
-            for phrase in (*rule.when.words, *rule.when.and_words, *rule.when.not_words)
+            phrase for rule in self.rules for phrase in (*rule.when.words, *rule.when.and_words, *rule.when.not_words)
         )
 
     def hits(self, seen: Seen) -> list[Rule]:
         """The rules whose conditions hold, in the order of the files."""
-        text = f"{seen.query.subject}\n{texts.readable('', seen.query.body)}"
+        text = f"{seen.query.subject}\n{texts.readable('', seen.query.body)}".lower()
         found = self._lexicon.found(texts.words(text))
         return [rule for rule in self.rules if _holds(rule, seen, text, found)]
 
@@ -173,16 +180,16 @@ def _holds(rule: Rule, seen: Seen, text: str, found: set[str]) -> bool:
         and (not when.language or seen.language in when.language)
         and (when.place is None or when.place == (seen.district or "none"))
         and (when.automatic is None or when.automatic == seen.query.automatic)
-        and (patterns.subject is None or patterns.subject.search(seen.query.subject) is not None)
-        and (patterns.sender is None or patterns.sender.search(seen.query.sender) is not None)
+        and (patterns.subject is None or patterns.subject.search(seen.query.subject.lower()) is not None)
+        and (patterns.sender is None or patterns.sender.search(seen.query.sender.lower()) is not None)
         and _fields_hold(patterns.fields, seen.query.fields)
-        and (patterns.text is None or patterns.text.search(text) is not None)
+        and (not patterns.text or any(pattern.search(text) for pattern in patterns.text))
     )
 
 
 def _fields_hold(wanted: Mapping[str, re.Pattern[str]], fields: Sequence[tuple[str, str]]) -> bool:
-    values = {label.casefold(): value for label, value in fields}
-    return all(pattern.search(values.get(label.casefold(), "")) for label, pattern in wanted.items())
+    values = {label.casefold(): value.lower() for label, value in fields}
+    return all(pattern.search(values.get(label, "")) for label, pattern in wanted.items())
 
 
 def load(folder: Path, organisation: Organisation) -> Rules:
