@@ -63,7 +63,7 @@ def test_another_receiver_is_chosen_from_the_list(db: Store, eva: Person) -> Non
     """By unit or by matter; what was suggested stays beside it in the history, for the model to learn from."""
     (number,) = receive(db, letter("Trasig lampa"))
     page = eva.look(number)
-    assert '<option value="kretslopp-och-vatten|" data-names="Göteborg Vatten, kretsloppskontoret">' in page.text
+    assert '<option value="kretslopp-och-vatten|" data-names="Göteborg Vatten; kretsloppskontoret">' in page.text
     eva.send(page, "/bekrafta", val="annan", annan=f"{WATER}|avlopp-oversvamning")
     with db.read() as session:
         part = session.exec(select(Assignment)).one()
@@ -115,7 +115,7 @@ def test_an_unclear_choice_sends_nothing(db: Store, eva: Person, fields: dict[st
     assert refused.status_code == 422
     assert said in refused.text
     if "annan" in fields and "vasttrafik" not in fields["annan"]:
-        assert f'<option value="{WATER}|" data-names="Göteborg Vatten, kretsloppskontoret" selected>' in refused.text
+        assert f'<option value="{WATER}|" data-names="Göteborg Vatten; kretsloppskontoret" selected>' in refused.text
     with db.read() as session:
         assert _case(session, number).state is CaseState.OPEN
         assert session.exec(select(Dispatch)).all() == []
@@ -204,6 +204,7 @@ def test_quarantine_is_repaired_from(db: Store, eva: Person) -> None:
     assert "Mejlet gick inte att läsa." in page.text
     assert "Hämta originalet" in page.text
     assert "Det finns inget förslag" in page.text
+    assert marked(page.text) == []
     eva.send(page, "/las-igen")
     with db.read() as session:
         assert _case(session, number).state is CaseState.OPEN
@@ -242,6 +243,8 @@ def test_wrong_forvaltning_comes_back_with_the_reason(db: Store, eva: Person) ->
     assert eva.send(page, f"/del/{part.id}/aterlamna", orsak=" ").status_code == 422
     back = eva.send(page, f"/del/{part.id}/aterlamna", orsak="Enskild väg")
     assert "Stadsmiljöförvaltningen skickade tillbaka ärendet: Enskild väg" in back.text
+    assert "Har redan skickat tillbaka" in back.text
+    assert marked(back.text) == []
     assert "/bekrafta" in back.text
 
 

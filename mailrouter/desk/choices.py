@@ -3,7 +3,7 @@
 A choice travels through the form as ``unit|area``; the area may be empty.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -87,8 +87,23 @@ def _option(unit_id: str, area_id: str, organisation: Organisation, on: date) ->
     if not unit.mailbox:
         return Option("", unit.name, outside=True)
     return Option(
-        value_of(unit_id, area_id if area else ""), unit.name, area.name if area else "", ", ".join(unit.aliases)
+        value_of(unit_id, area_id if area else ""),
+        unit.name,
+        area.name if area else "",
+        "; ".join(area.phrases if area else unit.aliases),
     )
+
+
+def marked(suggestion: Mapping[str, Any] | None, candidates: Sequence[CandidateView], refused: Collection[str]) -> str:
+    """The value that is marked when the page opens, so that Enter confirms it.
+
+    None of the candidates when the suggestion is unsure, when the place that decides is missing, or when
+    the unit has ``refused`` the case already: then a person has to choose.
+    """
+    if suggestion is None or suggestion.get("abstain") or not candidates or len(candidates[0].options) != 1:
+        return ""
+    value = candidates[0].options[0].value
+    return value if value.partition("|")[0] not in refused else ""
 
 
 def catalogue(organisation: Organisation, on: date) -> Catalogue:

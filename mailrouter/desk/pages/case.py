@@ -20,6 +20,7 @@ from mailrouter.tables import Assignment, AssignmentState, CaseState, Event, Mai
 router = APIRouter()
 
 HTML_VIEW = "html"
+_REFUSED = (AssignmentState.RETURNED, AssignmentState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,9 @@ def page(
         notice = done.notice(session, visitor, left)
     read = letter.parse(octets) if octets is not None else None
     today = desk.today()
+    candidates = choices.candidates(file.case.suggestion, desk.organisation, today)
+    refused = {part.unit for part in file.parts if part.state in _REFUSED}
+    wish = answer.wish.chosen or (choices.OTHER if answer.wish.other else "")
     return desk.render(
         request,
         "case.html",
@@ -113,7 +117,9 @@ def page(
         as_html=html and bool(read and read.html),
         open=_open(file, visitor),
         part_acts={part.id: _part_acts(file, part, visitor) for part in file.parts},
-        candidates=choices.candidates(file.case.suggestion, desk.organisation, today),
+        candidates=candidates,
+        refused=refused,
+        marked=wish or choices.marked(file.case.suggestion, candidates, refused),
         catalogue=choices.catalogue(desk.organisation, today),
         OTHER=choices.OTHER,
         organisation=desk.organisation,

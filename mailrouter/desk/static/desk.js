@@ -8,10 +8,12 @@
 
   // A type-ahead over the long list: it only narrows the <select> that the server wrote.
   function picker(select) {
+    const fold = (text) => text.trim().toLocaleLowerCase("sv");
     const entries = [...select.querySelectorAll("option[value]:not([value=''])")].map((option) => ({
       option,
       group: option.parentElement,
-      text: `${option.textContent} ${option.dataset.names}`.toLocaleLowerCase("sv"),
+      name: fold(option.textContent),
+      others: fold(option.dataset.names).split(/[;,]\s*/),
     }));
     const groups = [...new Set(entries.map((entry) => entry.group))];
     const empty = select.querySelector("option[value='']");
@@ -34,28 +36,36 @@
     const take = () => {
       if (select.value) radio.checked = true;
     };
+    // How well an entry answers: its own name, a word of it, another name, a part of either; 0 is not at all.
+    function mark({ name, others }, wanted) {
+      if (name.startsWith(wanted)) return 5;
+      if (` ${name}`.includes(` ${wanted}`)) return 4;
+      if (others.some((other) => other.startsWith(wanted))) return 3;
+      const all = `${name} ${others.join(" ")}`;
+      if (all.includes(wanted)) return 2;
+      return wanted.split(/\s+/).every((word) => all.includes(word)) ? 1 : 0;
+    }
     function narrow() {
-      const words = field.value.toLocaleLowerCase("sv").split(/\s+/).filter(Boolean);
-      const found = entries.filter(({ text }) => words.every((word) => text.includes(word)));
-      found.sort((a, b) => starts(b, words) - starts(a, words));
+      const wanted = fold(field.value);
+      const found = entries
+        .map((entry) => ({ ...entry, mark: wanted ? mark(entry, wanted) : 1 }))
+        .filter((entry) => entry.mark > 0)
+        .sort((a, b) => b.mark - a.mark);
       for (const group of groups) {
         const members = found.filter((entry) => entry.group === group).map((entry) => entry.option);
         group.replaceChildren(...members);
         group.hidden = members.length === 0;
       }
-      const searching = words.length > 0;
-      empty.hidden = searching;
-      if (searching) select.size = 6;
+      empty.hidden = wanted !== "";
+      if (wanted) select.size = 6;
       else select.removeAttribute("size");
-      select.value = searching && found.length ? found[0].option.value : "";
-      if (searching && found.length) {
-        const best = [...select.querySelectorAll("optgroup option")][0];
-        best.selected = true;
-      }
-      said.textContent = searching ? (found.length ? `${found.length} ${select.dataset.hits}` : select.dataset.none) : "";
-      take();
+      // Only a clear answer is chosen for the person; between equals nobody guesses.
+      const clear = wanted && found.length > 0 && (found.length === 1 || found[0].mark > found[1].mark);
+      select.value = clear ? found[0].option.value : "";
+      if (wanted && !clear) select.selectedIndex = -1;
+      said.textContent = wanted ? (found.length ? `${found.length} ${select.dataset.hits}` : select.dataset.none) : "";
+      if (wanted) radio.checked = true;
     }
-    const starts = ({ text }, words) => (words.length && text.startsWith(words[0]) ? 1 : 0);
     field.addEventListener("input", narrow);
     field.addEventListener("keydown", (event) => {
       if (event.key === "ArrowDown") {
