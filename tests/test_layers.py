@@ -107,7 +107,7 @@ def test_no_circles() -> None:
 
 @pytest.mark.parametrize("entrance", ["mailrouter.doors.run", "mailrouter.desk.app", "mailrouter.daemon"])
 def test_all_but_work_stay_light(entrance: str) -> None:
-    """Doors, desk and parent load neither scikit-learn nor numpy, by whatever way: they start at once and stay small."""
+    """Doors, desk and parent load neither scikit-learn nor numpy, directly or not: they start at once, stay small."""
     script = f"import sys, {entrance}; print(sorted({{'numpy', 'scipy', 'sklearn'}} & sys.modules.keys()))"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert loaded.stdout.strip() == "[]"
