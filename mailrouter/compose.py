@@ -40,18 +40,19 @@ from mailrouter.tables import Assignment, Case, Dispatch, DispatchKind
 TAG_CHARS = 200  # a tag is one line, far below the 998 octets of RFC 5322 2.1.1
 PROTECTED = "skyddad"  # the flag of protected personal data: nothing of the person is repeated
 
+# What the registrator reads for a flag or a kind: a guess of ours, and what follows from it if it is right.
 FLAG_WORDS = {
-    "allman-handling": "Begäran om allmän handling: lämnas ut genast eller så snart det går (TF 2 kap.).",
     "barn": "Ärendet kan röra barn.",
     "bradskande": "Ärendet kan vara brådskande.",
-    "fara-for-liv-halsa": "Det kan vara fara för liv eller hälsa.",
     "hot": "Mejlet kan innehålla hot.",
     "kanslig": "Mejlet kan innehålla känsliga uppgifter.",
-    "krankande-behandling": "Det kan gälla kränkande behandling, som ska anmälas till rektor eller huvudman.",
-    "lex-maria": "Det kan vara en vårdskada (lex Maria).",
-    "orosanmalan": "Det kan vara en orosanmälan, som ska bedömas genast.",
-    "overklagande-frist": "Det kan vara ett överklagande. Tiden ovan är när det kom in (förvaltningslagen 22 §).",
+    "overklagande-frist": "Det kan finnas en tid för överklagande att hålla. Tiden ovan är när mejlet kom in.",
     PROTECTED: "Det kan finnas skyddade personuppgifter. Pröva sekretessen innan något lämnas ut.",
+}
+KIND_WORDS = {
+    "begaran-handling": "Det kan vara en begäran om allmän handling, som ska besvaras skyndsamt.",
+    "orosanmalan": "Det kan vara en orosanmälan, som ska bedömas genast.",
+    "overklagande": "Det kan vara ett överklagande. Tiden ovan är när det kom in (förvaltningslagen 22 §).",
 }
 
 _TEMPLATES = Environment(
@@ -131,7 +132,7 @@ def forward(
         _facts(case, assignment, settings, names)
         | {
             "citizen": _citizen(case) if is_named else "framgår av originalet",
-            "notices": [FLAG_WORDS.get(flag, f"Märkt: {flag}.") for flag in case.flags],
+            "notices": _notices(case),
             "reasons": _reasons(case, assignment),
             "as_message": as_message,
             "filename": filename,
@@ -238,6 +239,12 @@ def _citizen(case: Case) -> str:
     if name and address:
         return f"{name} <{address}>"
     return address or name or "okänd"
+
+
+def _notices(case: Case) -> list[str]:
+    """What to look at twice; a flag from a newer rule stands with its own name."""
+    kind = [KIND_WORDS[case.kind]] if case.kind in KIND_WORDS else []
+    return kind + [FLAG_WORDS.get(flag, f"Märkt: {_one_line(flag)}.") for flag in case.flags]
 
 
 def _reasons(case: Case, assignment: Assignment) -> list[str]:

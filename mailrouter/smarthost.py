@@ -24,6 +24,7 @@ from mailrouter import config
 _ADDRESS = re.compile(r"[\w+=&'~-]+(?:\.[\w+=&'~-]+)*@[\w-]+(?:\.[\w-]+)+")
 _ADDRESS_OCTETS = 254  # RFC 5321 4.5.3.1.3, without the angle brackets
 _AUTHENTICATION = frozenset({530, 534, 535, 538})  # RFC 4954 6: about our login, never about the mail
+_CHUNK_OCTETS = 1_048_576
 _TOO_LARGE = 552  # RFC 1870 6.1
 
 
@@ -285,7 +286,8 @@ def _transact(connection: smtplib.SMTP, sender: str, recipient: str, octets: byt
         if refused:
             return refused, False
         under_way = True
-        connection.send(_stuffed(octets))
+        for chunk in _chunks(_stuffed(octets)):
+            connection.send(chunk)
         connection.send(b".\r\n" if octets.endswith(b"\r\n") else b"\r\n.\r\n")
         code, text = connection.getreply()
     except (OSError, smtplib.SMTPException) as error:
@@ -353,6 +355,13 @@ def _refusal(verb: str, code: int, text: bytes) -> Outcome:
     if verb == "MAIL" and code != _TOO_LARGE:
         return Later(f"Smarthosten godtar inte vår avsändaradress (forward.reply_address): {words}")
     return Never(words)
+
+
+def _chunks(octets: bytes) -> Iterator[memoryview]:
+    """A mail in pieces: the time limit of a socket is for one whole send, however much it is."""
+    view = memoryview(octets)
+    for start in range(0, len(view), _CHUNK_OCTETS):
+        yield view[start : start + _CHUNK_OCTETS]
 
 
 def _stuffed(octets: bytes) -> bytes:

@@ -16,7 +16,9 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from mailrouter import compose, config, number, organisation
+from mailrouter.classify.values import FLAGS
 from mailrouter.tables import Assignment, Case, Dispatch, DispatchKind
+from mailrouter.triage import KINDS
 
 NOW = datetime(2026, 3, 2, 8, 14, tzinfo=UTC)
 SETTINGS = config.Settings()
@@ -170,6 +172,15 @@ def test_the_sender_of_a_web_form_is_not_the_citizen() -> None:
     octets = compose.forward(case(), part(), dispatch(), b"From: x@example.se\r\n\r\n", SETTINGS, nature="form")
     assert b"anna" not in octets.lower()
     assert "framgår av originalet" in note(octets)
+
+
+def test_every_flag_and_urgent_kind_has_words() -> None:
+    """Each flag that classify can raise, and each kind with a clock of its own, is said in plain Swedish."""
+    assert set(compose.FLAG_WORDS) == set(FLAGS)
+    assert set(compose.KIND_WORDS) < set(KINDS)
+    text = note(forward(b"From: a@example.se\r\n", kind="orosanmalan", flags=[*FLAGS, "ny-flagga"]))
+    for words in (*compose.FLAG_WORDS.values(), compose.KIND_WORDS["orosanmalan"], "Märkt: ny-flagga."):
+        assert f"OBS! {words}" in text
 
 
 def test_a_name_cannot_turn_the_note_around() -> None:
