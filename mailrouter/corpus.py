@@ -27,7 +27,7 @@ class Labelled:
     also: tuple[str, ...] = ()
     kind: str = ""  # empty: not known
     district: str | None = None
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] | None = None  # None: nobody said; a confirmed case tells the area alone
     source: str = "confirmed"
     day: str = ""  # ISO date of the confirmation; empty in the seed corpus
 

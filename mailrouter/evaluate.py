@@ -74,21 +74,24 @@ def _promise(
 
 
 def _flags(verdicts: Sequence[Verdict], rows: Sequence[Labelled]) -> dict[str, float]:
+    """Recall and precision of the flags that some row has; rows whose flags nobody told are left out."""
+    told = [(verdict.flags, row.flags) for verdict, row in zip(verdicts, rows, strict=True) if row.flags is not None]
     figures = {}
     for flag in FLAGS:
-        true = [flag in row.flags for row in rows]
-        raised = [flag in verdict.flags for verdict in verdicts]
-        both = sum(one and other for one, other in zip(true, raised, strict=True))
-        figures[f"recall of {flag}"] = both / max(sum(true), 1)
-        figures[f"precision of {flag}"] = both / max(sum(raised), 1)
+        true = sum(flag in flags for _, flags in told)
+        raised = sum(flag in found for found, _ in told)
+        both = sum(flag in found and flag in flags for found, flags in told)
+        if true:
+            figures[f"recall of {flag}"] = both / true
+            figures[f"precision of {flag}"] = both / max(raised, 1)
     return figures
 
 
 def _others(verdicts: Sequence[Verdict], rows: Sequence[Labelled]) -> dict[str, float]:
     pairs = list(zip(verdicts, rows, strict=True))
-    return {
-        "kind": _share(verdict.kind == row.kind for verdict, row in pairs if row.kind),
-        "district": _share(verdict.district == row.district for verdict, row in pairs),
+    kinds = [verdict.kind == row.kind for verdict, row in pairs if row.kind]
+    return ({"kind": _share(kinds)} if kinds else {}) | {
+        "district": _share(verdict.district == row.district for verdict, row in pairs)
     }
 
 

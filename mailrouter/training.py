@@ -100,12 +100,9 @@ def _fit(settings: config.Classify, rows: Sequence[Labelled], known: Rules, prog
     planes.append(kind_plane)
     area_figures["kind"] = kind_right
 
-    thresholds = {}
-    hits = _flag_weights([rows[int(index)] for index in tested], known)
-    for flag in FLAGS:
-        progress(f"lär sig varningen {flag}")
-        plane, thresholds[flag] = _fit_flag(flag, rows, examples, groups, tested, hits[flag])
-        planes.append(plane)
+    progress("lär sig varningarna")
+    flag_planes, thresholds = _fit_flags(rows, examples, groups, known)
+    planes += flag_planes
     card = model.ModelCard(
         version="",
         made_at=now.isoformat(timespec="seconds"),
@@ -163,6 +160,31 @@ def _fit_kind(rows: Sequence[Labelled], examples: Examples, groups: NDArray[Any]
     return Planes(plane.weights / temperature, plane.intercept / temperature), right
 
 
+def _fit_flags(
+    rows: Sequence[Labelled], examples: Examples, groups: NDArray[Any], known: Rules
+) -> tuple[list[Planes], dict[str, float]]:
+    """A plane a flag whose score is the log of the odds, and the threshold that keeps the wanted recall.
+
+    The rules' weights are added before the threshold is chosen, as they are in a suggestion. Mails whose flags
+    nobody labelled teach nothing here.
+    """
+    told = np.flatnonzero(np.array([row.flags is not None for row in rows]))
+    flagged = [rows[int(index)] for index in told]
+    tested = np.flatnonzero(~examples.snippet[told])
+    hits = _flag_weights([flagged[int(index)] for index in tested], known)
+    planes, thresholds = [], {}
+    for flag in FLAGS:
+        labels = np.array([int(flag in (row.flags or ())) for row in flagged])
+        raised = Examples(examples.matrix[told], labels, examples.snippet[told])
+        scores = learning.out_of_fold(raised, groups[told], tested, learning.fit_binary)[:, 0]
+        slope, offset = learning.log_odds(scores, labels[tested])
+        odds = slope * scores + offset + hits[flag]
+        thresholds[flag] = round(learning.threshold_for_recall(odds, labels[tested], FLAG_RECALL[flag]), 4)
+        plane = learning.fit_binary(raised)
+        planes.append(Planes(plane.weights * slope, plane.intercept * slope + offset))
+    return planes, thresholds
+
+
 def _flag_weights(rows: Sequence[Labelled], known: Rules) -> Mapping[str, NDArray[Any]]:
     """What the rules add to each flag's log odds, a row each."""
     weights = {flag: np.zeros(len(rows)) for flag in FLAGS}
@@ -171,23 +193,6 @@ def _flag_weights(rows: Sequence[Labelled], known: Rules) -> Mapping[str, NDArra
             if rule.then.flag is not None:
                 weights[rule.then.flag][index] += rule.then.weight
     return weights
-
-
-def _fit_flag(
-    flag: str,
-    rows: Sequence[Labelled],
-    examples: Examples,
-    groups: NDArray[Any],
-    tested: NDArray[Any],
-    hits: NDArray[Any],
-) -> tuple[Planes, float]:
-    """A plane whose score is the log of the odds, and the threshold that keeps the wanted recall with the rules."""
-    raised = Examples(examples.matrix, np.array([int(flag in row.flags) for row in rows]), examples.snippet)
-    scores = learning.out_of_fold(raised, groups, tested, learning.fit_binary)[:, 0]
-    slope, offset = learning.log_odds(scores, raised.labels[tested])
-    plane = learning.fit_binary(raised)
-    threshold = learning.threshold_for_recall(slope * scores + offset + hits, raised.labels[tested], FLAG_RECALL[flag])
-    return Planes(plane.weights * slope, plane.intercept * slope + offset), round(threshold, 4)
 
 
 def _write(
@@ -216,9 +221,9 @@ def _judge(
 ) -> model.ModelCard:
     """Measure the new version beside the current one, and use it when the gate opens."""
     progress(f"jämför med modellen i bruk på {len(held)} brev")
-    figures = evaluate.measure(classify.load(settings, version), held, now.date())
+    figures = _figures(settings, version, held, now)
     try:
-        standing = evaluate.measure(classify.load(settings), held, now.date())
+        standing = _figures(settings, None, held, now)
     except model.ModelError:  # none in use, or one that is damaged: the new one can only be better
         standing = {}
     opened = better(figures, standing)
@@ -229,6 +234,15 @@ def _judge(
     if opened:
         use(settings.models, version)
     return card
+
+
+def _figures(
+    settings: config.Classify, version: str | None, held: Sequence[Labelled], now: datetime
+) -> dict[str, float]:
+    """Figures on the held mails; flags and kind on the validation mails, since a confirmed case does not tell them."""
+    classifier = classify.load(settings, version)
+    validation = evaluate.measure(classifier, corpus.validation(settings.models / "corpus"), now.date())
+    return validation | evaluate.measure(classifier, held, now.date())
 
 
 def better(new: Mapping[str, float], old: Mapping[str, float]) -> bool:

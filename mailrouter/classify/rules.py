@@ -107,6 +107,12 @@ def _key(word: str) -> Key:
     return ("^", plain) if word.endswith("*") else ("=", texts.stem(word.lower()))
 
 
+def _short_bases(word: str) -> list[str]:
+    """Snön and bron without their article: the stemmer leaves words as short as these alone."""
+    bases = (word.removesuffix(ending) for ending in ("n", "ns", "t", "ts") if word.endswith(ending))
+    return [base for base in bases if 2 < len(base) < 5 and base[-1] in "aeouiy"]
+
+
 class _Lexicon:
     """All words of all rules in one index, so that a text is walked once and not once a rule."""
 
@@ -143,7 +149,7 @@ class _Lexicon:
 
     def _made(self, word: str) -> set[Key]:
         folded = texts.fold(word)
-        keys = {("=", texts.stem(word))}
+        keys = {("=", texts.stem(word))} | {("=", base) for base in _short_bases(folded)}
         keys |= {("^", folded[:length]) for length in self._lengths["^"] if length <= len(folded)}
         keys |= {("$", folded[-length:]) for length in self._lengths["$"] if length < len(folded)}
         for length in self._lengths["*"]:
