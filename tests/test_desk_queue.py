@@ -187,6 +187,9 @@ def test_a_registrator_sees_only_her_units_cases(db: Store) -> None:
         assert _numbers(session, Filter(Tray.ALL), RUT) == [ours]
         assert queries.counts(session, RUT)[Tray.ROUTED] == 1
     rut = Person(open_desk(db), "rut").enter(db)
+    first = rut.client.get("/").text
+    assert '<h1 id="rubrik">Vidarebefordrade</h1>' in first
+    assert "Osäkra förslag" not in first
     assert rut.look(ours).status_code == 200
     assert rut.look(theirs).status_code == 404
     assert rut.client.get(f"/arende/{theirs}/mejl/{mail}/original").status_code == 404

@@ -69,16 +69,21 @@ def create_user(session: Session, name: str, password: str, role: Role, now: dat
     wanted = _plain(name)
     if not wanted or len(wanted) > LONGEST_NAME or not wanted.isprintable():
         raise AccountError(f"a user name is 1 to {LONGEST_NAME} printable characters")
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise AccountError(f"a password has at least {SHORTEST_PASSWORD} characters")
     if role is Role.REGISTRATOR and not unit:
         raise AccountError("a registrator needs the unit whose cases may be seen")
     if session.exec(select(User).where(User.name == wanted)).first() is not None:
         raise AccountError(f"there is a user {wanted} already")
-    user = User(name=wanted, password_hash=_HASHER.hash(password), role=role, unit=unit, created_at=now)
+    user = User(name=wanted, password_hash=hash_password(password), role=role, unit=unit, created_at=now)
     session.add(user)
     session.flush()
     return user
+
+
+def hash_password(password: str) -> str:
+    """What is kept of a password. Raises AccountError when it is too short or absurdly long."""
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise AccountError(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+    return _HASHER.hash(password)
 
 
 def check_password(session: Session, name: str, password: str) -> User | None:

@@ -28,6 +28,7 @@ PAGE_SIZE = 50
 COUNT_LIMIT = 1000  # a tray with more says "1000+": nobody needs the figure, and counting costs
 LONGEST_SEARCH = 200
 COUNTED = (Tray.SORT, Tray.UNSURE, Tray.BACK, Tray.QUARANTINE, Tray.ROUTED, Tray.ANSWERED, Tray.CLOSED)
+_REGISTRATORS = (Tray.ROUTED, Tray.BACK, Tray.ANSWERED, Tray.CLOSED)
 _GONE = (AssignmentState.RETURNED, AssignmentState.WITHDRAWN, AssignmentState.FAILED)
 
 
@@ -71,6 +72,11 @@ class CaseFile:
     dispatches: Sequence[Dispatch]
     attempts: Mapping[int, Sequence[Attempt]]
     events: Sequence[Event]
+
+
+def trays_of(visitor: Visitor) -> Sequence[Tray]:
+    """The trays somebody works with: a registrator has nothing to sort."""
+    return COUNTED if visitor.only_unit is None else _REGISTRATORS
 
 
 def visible(visitor: Visitor) -> ColumnElement[bool]:
@@ -121,13 +127,12 @@ def _concerns(unit: str) -> ColumnElement[bool]:
 def counts(session: Session, visitor: Visitor) -> dict[Tray, int]:
     """How many cases stand in each tray, at most COUNT_LIMIT each; one statement."""
     seen = visible(visitor)
+    standing = {
+        tray: select(literal_column("1")).select_from(Case).where(within(tray), seen).limit(COUNT_LIMIT)
+        for tray in trays_of(visitor)
+    }
     capped = {
-        tray: select(func.count())
-        .select_from(
-            select(literal_column("1")).select_from(Case).where(within(tray), seen).limit(COUNT_LIMIT).subquery()
-        )
-        .scalar_subquery()
-        for tray in COUNTED
+        tray: select(func.count()).select_from(cases.subquery()).scalar_subquery() for tray, cases in standing.items()
     }
     row = session.execute(select(*capped.values())).one()
     return dict(zip(capped, row, strict=True))

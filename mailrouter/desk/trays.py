@@ -10,12 +10,26 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, Text, and_, case, cast, literal, or_, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    SQLColumnExpression,
+    Text,
+    and_,
+    case,
+    cast,
+    literal,
+    literal_column,
+    or_,
+    true,
+    tuple_,
+)
 from sqlmodel import col
 
 from mailrouter.desk.language import N_
 from mailrouter.desk.words import FLAG_RANKS
 from mailrouter.tables import Case, CaseState, UtcDateTime
+
+_EMPTY: ColumnElement[str] = literal_column("''")  # written out, so that a partial index on attention fits
 
 
 class Tray(StrEnum):
@@ -84,7 +98,7 @@ def within(tray: Tray) -> ColumnElement[bool]:
     conditions: dict[Tray, ColumnElement[bool]] = {
         Tray.SORT: state == CaseState.OPEN,
         Tray.UNSURE: and_(state == CaseState.OPEN, unsure()),
-        Tray.BACK: and_(col(Case.attention) != "", state != CaseState.QUARANTINED),
+        Tray.BACK: and_(col(Case.attention) != _EMPTY, state != CaseState.QUARANTINED),
         Tray.QUARANTINE: state == CaseState.QUARANTINED,
         Tray.ROUTED: state == CaseState.ROUTED,
         Tray.ANSWERED: state == CaseState.ANSWERED,

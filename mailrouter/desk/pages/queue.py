@@ -33,6 +33,8 @@ def queue(
 ) -> Response:
     """One page of a tray. ``efter`` and ``fore`` are places (keys) in its order."""
     wanted = filter_of(lada, sok, enhet, flagga)
+    if wanted == Filter() and Tray.SORT not in queries.trays_of(visitor):
+        wanted = Filter(queries.trays_of(visitor)[0])
     after, before = trays.read_place(efter, wanted.tray), trays.read_place(fore, wanted.tray)
     backwards = after is None and before is not None
     with desk.store.read() as session:
