@@ -200,7 +200,8 @@ def _imap_folders(settings: Settings) -> Iterator[str]:
     for account in settings.imap:
         for folder in account.folders:
             try:
-                Folder(account, folder, client_tls(account)).close()
+                with Folder(account, folder, client_tls(account)) as opened:
+                    opened.open()
             except (OSError, ConfigError, FolderError, IMAPClientError) as error:
                 yield f"imap account {account.name}: cannot open {folder}: {error}"
 
