@@ -4,6 +4,8 @@ import base64
 import tracemalloc
 from io import BytesIO
 
+import pytest
+
 from mailrouter.letter import parse
 
 HEAD = b"From: a@bo.example\r\nSubject: x\r\nDate: Mon, 04 Mar 2024 09:15:00 +0100\r\nMessage-ID: <1@bo.example>\r\n"
@@ -88,3 +90,27 @@ def test_an_html_of_many_megabytes_is_bounded() -> None:
     letter = parse(HEAD + b"Content-Type: text/html\r\n\r\n<p>Lampan blinkar.</p>" + b"<div><b>x" * 500_000)
     assert "Lampan blinkar." in letter.text
     assert "text-cut" in letter.defects
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        HEAD.replace(b"a@bo.example", b"a" + b" " * 60_000 + b"<@") + b"\r\nLampan\r\n",
+        HEAD.replace(b"a@bo.example", b"(" * 60_000) + b"\r\nLampan\r\n",
+        HEAD + b"\r\nLampan\r\n" + b"-" * 200_000,
+        HEAD + b"\r\nLampan\r\n" + (b"-" * 95 + b"\r\n") * 20_000,
+        HEAD + b"\r\nLampan\r\n" + b"skrev " * 30_000 + b":\r\n",
+        b"Return-Path: <>\r\n" + HEAD.replace(b"a@bo", b"mailer-daemon@bo") + b"\r\nLampan failed " + b"a.a" * 60_000,
+        HEAD + b"Content-Type: text/plain; format=flowed\r\n\r\nLampan \r\n" + b"abc \r\n" * 200_000,
+        HEAD + b"Content-Type: text/html\r\n\r\nLampan" + b"<a href='http://x'>y" * 50_000,
+        HEAD + b"Content-Type: text/html\r\n\r\nLampan" + b"<blockquote type=cite>y" * 50_000,
+        HEAD + b"Content-Type: text/html\r\n\r\nLampan<table><tr>" + b"<td>y" * 150_000,
+        HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nLampan\r\n" + b"--b" * 1_000_000,
+        HEAD + b"\r\nLampan\r\n\r\nbegin 644 a\r\n" + b"M\xff\r\n" * 500_000 + b"end\r\n",
+    ],
+    ids=["spaces-in-from", "brackets-in-from", "dashes", "dash-lines", "verbs", "dots", "flowed", "links", "quotes",
+         "cells", "delimiters-on-one-line", "broken-uuencode"],
+)  # fmt: skip
+def test_what_once_took_minutes_is_read(octets: bytes) -> None:
+    """Inputs on which an earlier reader went quadratic are read, with the citizen's word in the text."""
+    assert "Lampan" in parse(octets).body

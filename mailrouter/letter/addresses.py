@@ -8,6 +8,7 @@ from mailrouter.letter.values import Address
 
 ADDRESS_COUNT = 500
 ADDRESS_OCTETS = 32 * 1024
+PLAIN_OCTETS = 500  # longer ones go the slower way, which is linear
 
 NOBODY = Address("", "")
 # One mailbox as practically every client writes it. No comma, quote or bracket can hide in the name.
@@ -20,11 +21,11 @@ _ENCODED = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
 
 def one(value: bytes) -> Address:
     """The first mailbox of a From, Sender or Reply-To field; NOBODY when there is none."""
-    match = _PLAIN.fullmatch(value)
+    match = _PLAIN.fullmatch(value) if len(value) < PLAIN_OCTETS else None
     if match is not None:
         name = match[1] if match[1] is not None else match[2]
         return Address(_name(fields.decode(name)), fields.decode(match[3]))
-    match = _BARE.fullmatch(value)
+    match = _BARE.fullmatch(value) if len(value) < PLAIN_OCTETS else None
     if match is not None:
         return Address("", fields.decode(match[1]))
     found = many(value)

@@ -7,6 +7,7 @@ from mailrouter.letter import charset, fields, html, mime, text, tnef
 from mailrouter.letter.values import Attachment
 
 RAW_TEXT_OCTETS = 8 * text.TEXT_CHARS  # of one part: more can never be shown
+RAW_HTML_OCTETS = 16_000_000  # pictures may stand in the middle of an HTML part
 TEXT_PARTS = 50
 EMBEDDED = 20
 HTML_KEPT_CHARS = 1_000_000
@@ -108,7 +109,7 @@ class _Gatherer:
         for leaf in _leaves(tree):
             if _is_html(leaf) and _is_body(leaf):
                 self.content.types.add(leaf.content_type)
-                self.content.htmls.append(self._decode(leaf))
+                self.content.htmls.append(html.without_data(self._decode(leaf)))
             elif leaf.content_type not in _NEVER_TEXT:
                 self._file(leaf)
 
@@ -133,10 +134,9 @@ class _Gatherer:
             self._file(part)
 
     def read_text(self, part: mime.Part) -> None:
-        if part.stop - part.start > RAW_TEXT_OCTETS:
-            self.content.defects.append("text-cut")
         decoded = self._decode(part)
         if _is_html(part) or (part.content_type != "text/plain" and _LOOKS_HTML.match(decoded)):
+            decoded = html.without_data(decoded)
             self.content.htmls.append(decoded)
             shown = html.to_text(decoded)
         elif part.params.get("format", "").lower() == "flowed":
@@ -148,7 +148,10 @@ class _Gatherer:
         self.content.texts.append(shown)
 
     def _decode(self, part: mime.Part) -> str:
-        raw = part.decoded(self.octets, RAW_TEXT_OCTETS)
+        limit = RAW_HTML_OCTETS if _is_html(part) else RAW_TEXT_OCTETS
+        raw = part.decoded(self.octets, limit)
+        if part.stop - part.start > limit:
+            self.content.defects.append("text-cut")
         decoded, defect = charset.decode(raw, part.charset or (_meta_charset(raw) if _is_html(part) else ""))
         if defect:
             self.content.defects.append(defect)

@@ -9,7 +9,11 @@ from typing import ClassVar
 from lxml import etree  # type: ignore[import-untyped]  # lxml ships no types
 
 HTML_CHARS = 1_000_000
+TEXT_CHARS = 400_000
+TAGS = 120_000  # more than any person or newsletter writes; what follows them is not read
+DEPTH = 12  # of quotes and lists, as shown
 LINK_CHARS = 300
+LINK_PIECES = 200
 
 _BLOCKS = frozenset(
     {
@@ -34,7 +38,14 @@ _CITED = re.compile(r"gmail_quote|yahoo_quoted|protonmail_quote|moz-cite|cite|tu
 _SIGNATURE = re.compile(
     r"gmail_signature(?!_prefix)|moz-signature|ms-outlook-mobile-signature|protonmail_signature_block(?!-)"
 )
+_SCHEME = re.compile(r"^https?://(?:www\.)?")
+_DATA_URI = re.compile(r"data:[a-z0-9/+.;=-]{1,60},[A-Za-z0-9+/=%\s]{100,}", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n\f\u00a0]+")
+
+
+def without_data(html: str) -> str:
+    """The document without the pictures that some clients write into it, at most HTML_CHARS of it."""
+    return (_DATA_URI.sub("data:,", html) if "data:" in html else html)[:HTML_CHARS]
 
 
 def to_text(html: str) -> str:
@@ -57,12 +68,15 @@ class _Reader:
         self.hidden = 0  # depth of tags below and with the hidden one
         self.open: list[tuple[str, bool]] = []  # tag, and whether it opened a quote
         self.lists: list[int] = []  # next number, or -1 for a bulleted list
-        self.links: list[tuple[str, int]] = []
+        self.links: list[tuple[str, int, int]] = []  # target, and the line and piece where its text begins
+        self.tags = 0
+        self.room = TEXT_CHARS
         self.pre = 0
         self.held = False
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        if self.hidden:
+        self.tags += 1
+        if self.hidden or self.tags > TAGS:
             self.hidden += tag not in _VOID
             return
         style = attributes.get("style", "")
@@ -99,7 +113,7 @@ class _Reader:
         elif tag == "pre":
             self.pre += 1
         elif tag == "a":
-            self.links.append((attributes.get("href", ""), len("".join(self.line))))
+            self.links.append((attributes.get("href", ""), len(self.lines), len(self.line)))
         if quoted:
             self.quotes += 1
         if _SIGNATURE.search(names) and self._last_line() not in ("--", "-- "):
@@ -130,7 +144,7 @@ class _Reader:
             self.lines.append("\0")  # a gap that a tight paragraph may close
 
     def data(self, text: str) -> None:
-        if self.hidden:
+        if self.hidden or self.room < 0:
             return
         if self.pre:
             first, *rest = text.split("\n")
@@ -162,33 +176,36 @@ class _Reader:
         text = "".join(self.line)
         text = text.rstrip() if text != "-- " else text
         if text or force or self.held:
-            self.lines.append("> " * self.quotes + text if self.quotes else text)
+            self.lines.append("> " * min(self.quotes, DEPTH) + text if self.quotes else text)
+            self.room -= len(text) + 1
         self.line = []
         self.held = False
 
     def _blank(self) -> None:
         self._break(force=False)
         if self.lines and self.lines[-1].strip("> "):
-            self.lines.append(("> " * self.quotes).rstrip())
+            self.lines.append(("> " * min(self.quotes, DEPTH)).rstrip())
 
     def _cell(self) -> None:
-        before = "".join(self.line).rstrip()
-        if before:
-            self.line = [before, " " if before.endswith(":") else " | "]
+        if self.line:
+            self.line[-1] = self.line[-1].rstrip()
+            self.line.append(" " if self.line[-1].endswith(":") else " | ")
 
     def _item(self) -> None:
-        indent = "  " * max(0, len(self.lists) - 1)
+        indent = "  " * min(max(0, len(self.lists) - 1), DEPTH)
         number = self.lists[-1] if self.lists else -1
         if number > 0:
             self.lists[-1] = number + 1
         self.line = [f"{indent}{number}. " if number > 0 else f"{indent}- "]
 
-    def _link(self, href: str, start: int) -> None:
+    def _link(self, href: str, line: int, piece: int) -> None:
+        if line != len(self.lines) or not 0 < len(self.line) - piece < LINK_PIECES:
+            return
         href = href.strip()
-        text = "".join(self.line)[start:].strip()
-        target = href.removeprefix("mailto:").removeprefix("tel:").split("?")[0] if ":" in href[:7] else href
+        text = "".join(self.line[piece:]).strip()
         if not href.lower().startswith(("http:", "https:", "mailto:")) or not text:
             return
-        bare = re.sub(r"^https?://(?:www\.)?", "", target).rstrip("/").lower()
-        if bare and bare not in re.sub(r"^https?://(?:www\.)?", "", text).lower():
+        target = href.removeprefix("mailto:").split("?")[0]
+        bare = _SCHEME.sub("", target).rstrip("/").lower()
+        if bare and bare not in _SCHEME.sub("", text).lower():
             self.line.append(f" <{target[:LINK_CHARS]}>")

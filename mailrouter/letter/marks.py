@@ -47,9 +47,9 @@ OWN_VERB = re.compile(
 )
 OWN_SUBJECT = re.compile(r"\b(?:jag|vi|ni|du|man|i|we|you|ich|wir|jeg)\s+(?:skrev|wrote|schrieb)\b", re.IGNORECASE)
 
-# Lines that stand above a quoted or forwarded mail.
+# Lines that stand above a quoted or forwarded mail; the dashes around the first kind are stripped before.
 SEPARATOR = re.compile(
-    r"[-_=*\s>]*-{2,}\s*(?:begin\s+|start\s+)?(?:original\s*message|original\s+appointment|ursprungligt\s+meddelande|"
+    r"(?:begin\s+|start\s+)?(?:original\s*message|original\s+appointment|ursprungligt\s+meddelande|"
     r"originalmeddelande|ursprungligt\s+möte|original-?nachricht|ursprüngliche\s+nachricht|"
     r"oprindelig\s+meddelelse|"
     r"opprinnelig\s+melding|alkuperäinen\s+viesti|message\s+d'origine|message\s+original|mensaje\s+original|"
@@ -59,7 +59,7 @@ SEPARATOR = re.compile(
     r"forwarded\s+(?:message|by.*)|vidarebefordrat\s+(?:meddelande|brev|mejl)|weitergeleitete\s+nachricht|"
     r"videresendt\s+(?:melding|meddelelse|besked)|välitetty\s+viesti|edelleenlähetetty\s+viesti|"
     r"message\s+transféré|"
-    r"mensaje\s+reenviado|doorgestuurd\s+bericht|messaggio\s+inoltrato)[^\n]{0,60}?\s*-{2,}[-\s]*",
+    r"mensaje\s+reenviado|doorgestuurd\s+bericht|messaggio\s+inoltrato)[^\n]{0,60}",
     re.IGNORECASE,
 )
 FORWARD_LINE = re.compile(

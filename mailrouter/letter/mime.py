@@ -18,7 +18,6 @@ import mailparser
 
 from mailrouter.letter import fields
 
-log = logging.getLogger(__name__)
 # It warns of every part that is no text; what is odd in a mail is said in its defects.
 logging.getLogger("mailparser").setLevel(logging.ERROR)
 
@@ -26,6 +25,10 @@ DEPTH = 20
 PARTS = 400
 PART_HEADER_OCTETS = 16 * 1024
 FALSE_DELIMITERS = 100_000  # lines that begin like a delimiter and are none
+DELIMITER_TAIL = 200  # white space that a gateway may have put behind a delimiter
+BASE64_BLOCKS = 10_000  # separately padded runs within one part
+UU_LINES = 1_200_000
+UU_BROKEN_LINES = 1_000
 NAME_CHARS = 255
 
 _BOUNDARY = re.compile(rb"boundary\s*=\s*(?:\"([^\"\r\n]{1,200})\"?|([^\s;\"]{1,200}))", re.IGNORECASE)
@@ -210,8 +213,8 @@ def _spans(outline: _Outline, boundary: bytes, start: int, stop: int) -> list[tu
     position = octets.find(delimiter, start, stop)
     while position >= 0 and len(spans) <= PARTS:
         after = position + len(delimiter)
-        line_end = octets.find(b"\n", after, min(stop, after + 200))
-        line_end = stop if line_end < 0 else line_end
+        line_end = octets.find(b"\n", after, min(stop, after + DELIMITER_TAIL))
+        line_end = min(stop, after + DELIMITER_TAIL) if line_end < 0 else line_end
         rest = octets[after:line_end].strip()
         if (position == start or octets[position - 1] == 10) and rest in (b"", b"--"):
             if begin >= 0:
@@ -292,8 +295,8 @@ def _base64(view: memoryview) -> bytes:
         return fields.base64(view.tobytes())
     if len(decoded) * 5 < len(view) * 3:
         # The decoder stops at padding: encoders that flush in blocks put it in the middle.
-        pieces = re.split(rb"=+[\r\n \t]+(?=[A-Za-z0-9+/])", view.tobytes())
-        decoded = b"".join(map(fields.base64, pieces)) if len(pieces) < 100_000 else decoded
+        pieces = re.split(rb"=+[\r\n \t]+(?=[A-Za-z0-9+/])", view.tobytes(), maxsplit=BASE64_BLOCKS)
+        decoded = b"".join(map(fields.base64, pieces))
     return decoded
 
 
@@ -308,17 +311,28 @@ def uudecode(raw: bytes) -> tuple[str, bytes]:
         return "", raw
     end = _UU_END.search(raw, begin.end())
     out = bytearray()
-    for line in raw[begin.end() : end.start() if end else len(raw)].splitlines():
+    broken = 0
+    for raw_line in raw[begin.end() : end.start() if end else len(raw)].split(b"\n", UU_LINES)[:UU_LINES]:
+        line = raw_line.rstrip(b"\r")
+        if not line:
+            continue
         try:
             out += binascii.a2b_uu(line)
         except binascii.Error:
-            # Trailing garbage or lost spaces: the length letter says how much counts.
-            count = (((line[0] - 32) & 63) * 4 + 5) // 3 if line else 0
-            try:
-                out += binascii.a2b_uu(line[:count].ljust(count))
-            except binascii.Error:
-                log.debug("a broken uuencoded line was left out")
+            out += _uu_line(line)
+            broken += 1
+            if broken > UU_BROKEN_LINES:
+                break
     return fields.decode(begin[1]), bytes(out)
+
+
+def _uu_line(line: bytes) -> bytes:
+    """A line with trailing garbage or lost spaces: its length letter says how much counts."""
+    count = (((line[0] - 32) & 63) * 4 + 5) // 3
+    try:
+        return binascii.a2b_uu(line[:count].ljust(count))
+    except binascii.Error:
+        return b""
 
 
 def uu_spans(text: bytes) -> list[tuple[int, int]]:

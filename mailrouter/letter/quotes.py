@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mailrouter.letter import marks
 
 LINES = 4_000  # looked through for marks; what lies beyond is kept with what stands before it
+MARK_CHARS = 160  # no client writes a longer separator
 SIGNATURE_LINES = 14
 SIGNATURE_LINE_CHARS = 100
 
@@ -69,9 +70,11 @@ def first_mark(lines: list[str], start: int = 0) -> Mark | None:
 
 def _separator(lines: list[str], number: int) -> Mark | None:
     line = lines[number]
-    if "--" in line and marks.SEPARATOR.fullmatch(line):
+    if len(line) > MARK_CHARS:
+        return None
+    if "--" in line and marks.SEPARATOR.fullmatch(line.strip("-_=*> \t")):
         forwarded = marks.FORWARD_WORD.search(line) is not None
-    elif len(line) < 80 and marks.FORWARD_LINE.fullmatch(line) and _header_soon(lines, number + 1):
+    elif marks.FORWARD_LINE.fullmatch(line) and _header_soon(lines, number + 1):
         forwarded = True
     else:
         return None

@@ -20,7 +20,7 @@ SCANNED_CHARS = 30_000
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _REPLY = re.compile(r"(?<![\d.@-])([45][0-5]\d)(?=[\s\-:#])(?!\s*(?:kB|KB|MB|byte|sec|min))")
 _LETTER = "A-Za-z0-9\u00c0-\u024f"
-_ADDRESS = rf"[{_LETTER}._%+=&'*/!#$^{{}}~-]+@[{_LETTER}](?:[{_LETTER}._-]*[{_LETTER}])?"
+_ADDRESS = rf"[{_LETTER}._%+=&'*/!#$^{{}}~-]{{1,64}}@[{_LETTER}](?:[{_LETTER}._-]{{0,250}}[{_LETTER}])?"
 _ANY_ADDRESS = re.compile(_ADDRESS)
 _ACTIONS = {"failed", "delayed", "delivered", "relayed", "expanded"}
 

@@ -8,7 +8,6 @@ TEXT_CHARS = 200_000  # goes to a database column and a page; the whole mail is 
 
 _INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad\u200e\u200f\u202a-\u202e\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _GAPS = re.compile(r"\n[ \t]*(?:\n[ \t]*){3,}\n")
-_QUOTE = re.compile(r"^(>*)(?: ?)(.*)$", re.DOTALL)
 
 
 def tidy(text: str) -> tuple[str, list[str]]:
@@ -31,20 +30,18 @@ def tidy(text: str) -> tuple[str, list[str]]:
 
 def unflow(text: str, *, delsp: bool) -> str:
     """Lines that the sender's client broke are joined again (RFC 3676 4.2). ``delsp``: the space goes too."""
-    out: list[str] = []
+    paragraphs: list[list[str]] = []
     open_depth = -1  # quote depth of the paragraph that goes on, or -1
     for line in text.replace("\r\n", "\n").split("\n"):
-        match = _QUOTE.match(line)
-        assert match is not None
-        depth, content = len(match[1]), match[2]
-        if not depth and line.startswith(" "):
-            content = line[1:]
+        content = line.lstrip(">")
+        depth = len(line) - len(content)
+        content = content.removeprefix(" ")
         signature = content == "-- "
         flowed = content.endswith(" ") and not signature
         body = content[:-1] if flowed and delsp else content
         if open_depth == depth and not signature:
-            out[-1] += body
+            paragraphs[-1].append(body)
         else:
-            out.append(("> " if depth else "").rjust(depth + 1, ">") * bool(depth) + body)
+            paragraphs.append([">" * depth + " " if depth else "", body])
         open_depth = depth if flowed else -1
-    return "\n".join(out)
+    return "\n".join(map("".join, paragraphs))

@@ -1,6 +1,7 @@
 """Outlook's winmail.dat (TNEF, MS-OXTNEF): its text and files, through tnefparse."""
 
 import logging
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from mailrouter.letter import charset, text
 
 TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 FILES = 100
+COPIED_OCTETS = 4_000_000_000  # about half a second
 
 _rtf_to_text: Callable[..., str] = rtf_to_text  # striprtf ships no types
 
@@ -28,6 +30,8 @@ class Unpacked:
 
 def unpack(octets: bytes) -> Unpacked | None:
     """The content of a winmail.dat, or None when it cannot be read."""
+    if not _is_affordable(octets):
+        return None
     try:
         found = TNEF(octets, do_checksum=False)
         files = tuple((_text(item.long_filename()), bytes(item.data)) for item in found.attachments[:FILES])
@@ -39,6 +43,16 @@ def unpack(octets: bytes) -> Unpacked | None:
         log.info("a winmail.dat could not be read", exc_info=True)
         return None
     return Unpacked(plain, rich, files)
+
+
+def _is_affordable(octets: bytes) -> bool:
+    """tnefparse copies all that follows for each object, so objects times size is its cost."""
+    offset, objects = 6, 0
+    while offset + 9 < len(octets) and objects * len(octets) < COPIED_OCTETS:
+        (length,) = struct.unpack_from("<I", octets, offset + 5)
+        offset += length + 11
+        objects += 1
+    return objects * len(octets) < COPIED_OCTETS
 
 
 def _text(value: bytes | str | list[bytes | str] | None) -> str:
