@@ -25,6 +25,7 @@ _ADDRESS = re.compile(r"[\w+=&'~-]+(?:\.[\w+=&'~-]+)*@[\w-]+(?:\.[\w-]+)+")
 _ADDRESS_OCTETS = 254  # RFC 5321 4.5.3.1.3, without the angle brackets
 _AUTHENTICATION = frozenset({530, 534, 535, 538})  # RFC 4954 6: about our login, never about the mail
 _CHUNK_OCTETS = 1_048_576
+_REPLY_CHARS = 2_000
 _TOO_LARGE = 552  # RFC 1870 6.1
 
 
@@ -263,9 +264,10 @@ def _answer(error: smtplib.SMTPResponseException) -> str:
 
 
 def _words(code: int, text: bytes | str) -> str:
-    """A reply in the server's own words, on one line."""
+    """A reply in the server's own words, on one line, without what a database or a page could not hold."""
     said = text.decode("utf-8", errors="replace") if isinstance(text, bytes) else text
-    return f"{code} {' '.join(said.split())}"
+    shown = "".join(letter if letter.isprintable() else " " for letter in said)
+    return f"{code} {' '.join(shown.split())}"[:_REPLY_CHARS]
 
 
 def _unfit(octets: bytes) -> Never | None:

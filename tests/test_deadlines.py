@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 from sqlmodel import Session, col, select
 
 from mailrouter import config, deadlines, diarium, number, triage, workdays
@@ -227,6 +228,36 @@ def test_a_case_that_is_back_on_the_desk_still_runs(db: Store) -> None:
         diarium.record(session, case, EventKind.RETURNED, actor="maria", now=CONFIRMED, detail={})
     assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 23))) == 1
     assert len(reminders(db)) == 1
+
+
+def test_a_case_that_is_over_is_not_reminded_of(db: Store) -> None:
+    """A closed case reminds nobody, whatever is left of its parts."""
+    with db.write() as session:
+        part = delivered(session)
+        case = diarium.lock(session, part.case_id)
+        diarium.record(session, case, EventKind.CLOSED, actor="maria", now=CONFIRMED, detail={})
+    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 23))) == 1
+    assert reminders(db) == []
+    assert only_part(db).due_at is None
+
+
+def test_what_another_node_did_meanwhile_is_not_repeated(db: Store) -> None:
+    """We stall between claiming and reminding until our lease is over: the node that took over has reminded."""
+    with db.write() as session:
+        delivered(session)
+    other = Store(db.engine)
+    other.node = "another:1"
+    taken: list[object] = []
+
+    def stall(connection: object, *_: object) -> None:
+        taken.append(connection)
+        if len(taken) == 2:  # the first was for the claim
+            assert deadlines.remind_due(other, SETTINGS, local(date(2026, 3, 23), 9)) == 1
+
+    event.listen(db.engine, "checkout", stall)
+    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 23))) == 1
+    event.remove(db.engine, "checkout", stall)
+    assert [mail.created_at for mail in reminders(db)] == [local(date(2026, 3, 23), 9)]
 
 
 def test_each_step_is_taken_by_one(db: Store) -> None:

@@ -385,6 +385,7 @@ WRONG = [
     ({"RCPT": "452 4.2.2 mailbox full"}, Later, "452 4.2.2 mailbox full"),
     ({"RCPT": "550 5.1.1 unknown"}, Never, "550 5.1.1 unknown"),
     ({"RCPT": "550-5.1.1 no such\r\n550 5.1.1 user"}, Never, "550 5.1.1 no such 5.1.1 user"),
+    ({"RCPT": "550 5.1.1 odd\0\x1b[31m words"}, Never, "550 5.1.1 odd [31m words"),
     ({"RCPT": "530 5.7.0 log in"}, Later, "530 5.7.0 log in"),
     ({"RCPT": "251 will forward"}, Sent, "250 taken"),
     ({"RCPT": "354 what"}, Later, "354 what"),

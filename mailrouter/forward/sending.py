@@ -2,14 +2,13 @@
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session, col, select
 
 from mailrouter import compose, deadlines, diarium
@@ -191,11 +190,11 @@ def _write_down(this: _Round, results: Sequence[Result]) -> list[Exception]:
         try:
             with this.store.write() as session:
                 settle_all(session, results, this.settings.forward, this.now + this.elapsed, this.chance)
-        except DBAPIError as error:
+        except (OperationalError, InterfaceError) as error:
             if this.elapsed > this.lease:
                 return [error]
             log.warning("forward-settle-waits mails=%d error=%s", len(results), type(error).__name__)
-            threading.Event().wait(SETTLE_PAUSE_SECONDS)
+            time.sleep(SETTLE_PAUSE_SECONDS)
         except Exception as error:  # noqa: BLE001 (send_due raises it when every other mail is settled)
             if len(results) == 1:
                 return [error]
