@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, and_, exists, func, literal_column, or_, true
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, func, literal_column, or_, true
 from sqlmodel import Session, col, select
 
 from mailrouter import number
@@ -127,7 +127,7 @@ def _concerns(unit: str) -> ColumnElement[bool]:
 def counts(session: Session, visitor: Visitor) -> dict[Tray, int]:
     """How many cases stand in each tray, at most COUNT_LIMIT each; one statement."""
     seen = visible(visitor)
-    standing = {
+    standing: dict[Tray, Select[tuple[int]]] = {
         tray: select(literal_column("1")).select_from(Case).where(within(tray), seen).limit(COUNT_LIMIT)
         for tray in trays_of(visitor)
     }
