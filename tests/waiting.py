@@ -7,7 +7,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def until(look: Callable[[], Value], seconds: float = 30.0) -> Value:
+def until(look: Callable[[], Value | None], seconds: float = 30.0) -> Value:
     """The first true value that ``look`` gives. Raises AssertionError when it gives none in time."""
     deadline = time.monotonic() + seconds
     while not (value := look()):

@@ -1,6 +1,7 @@
 """Commands that show cases: list, show, raw, outbox."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from mailrouter import diarium, forward, triage
 from mailrouter.cli.common import config_option, echo_json, echo_table, json_option, open_store
-from mailrouter.tables import Case, CaseState, Event, Mail, RawMail
+from mailrouter.tables import Assignment, Case, CaseState, Disposition, Event, Mail, RawMail
 
 COLUMNS = (
     "number",
@@ -31,6 +32,8 @@ COLUMNS = (
     "suggested_at",
     "last_event",
 )
+PART_COLUMNS = {"id", "unit", "area", "state", "external_number"}
+CHUNK = 1000
 
 
 @click.group()
@@ -42,15 +45,15 @@ def case() -> None:
 @config_option
 @json_option
 @click.option("--state", type=click.Choice([state.value for state in CaseState]), help="Only cases in this state.")
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(min=1), help="At most this many.")
-def list_cases(config_file: Path | None, as_json: bool, state: str | None, limit: int) -> None:
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many; all of them by default.")
+def list_cases(config_file: Path | None, as_json: bool, state: str | None, limit: int | None) -> None:
     """List cases, newest first."""
     _, store = open_store(config_file)
     statement = select(Case).order_by(col(Case.id).desc()).limit(limit)
     if state:
         statement = statement.where(Case.state == CaseState(state))
     with store.read() as session:
-        rows = [summary(session, one) for one in session.exec(statement)]
+        rows = summaries(session, session.exec(statement).all())
     if as_json:
         echo_json(rows)
     else:
@@ -117,19 +120,33 @@ def outbox(config_file: Path | None, as_json: bool) -> None:
 
 def summary(session: Session, found: Case) -> dict[str, Any]:
     """One case as flat data: the register's columns, the suggestion's first lines and the units that have it."""
-    suggestion = found.suggestion or {}
-    parts = triage.assignments(session, found.id)
-    mail = triage.opening_mail(session, found.id)
-    return {column: getattr(found, column) for column in COLUMNS} | {
-        "source": mail.source,
-        "source_key": mail.source_key,
-        "message_id": mail.message_id,
-        "area": suggestion.get("area"),
-        "unit": suggestion.get("unit"),
-        "probability": suggestion.get("probability"),
-        "abstain": suggestion.get("abstain"),
-        "assignments": [part.model_dump(include={"id", "unit", "area", "state", "external_number"}) for part in parts],
-    }
+    return summaries(session, [found])[0]
+
+
+def summaries(session: Session, cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """``summary`` of each case, with three questions to the database for every thousand of them."""
+    return [row for start in range(0, len(cases), CHUNK) for row in _summaries(session, cases[start : start + CHUNK])]
+
+
+def _summaries(session: Session, cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
+    keys = [found.id for found in cases]
+    opening = select(Mail).where(col(Mail.case_id).in_(keys), Mail.disposition == Disposition.CASE)
+    mails = {mail.case_id: mail for mail in session.exec(opening)}
+    parts: dict[int, list[dict[str, Any]]] = {}
+    for part in session.exec(select(Assignment).where(col(Assignment.case_id).in_(keys)).order_by(col(Assignment.id))):
+        parts.setdefault(part.case_id, []).append(part.model_dump(include=PART_COLUMNS))
+    for found in cases:
+        suggestion, mail = found.suggestion or {}, mails[found.id]
+        yield {column: getattr(found, column) for column in COLUMNS} | {
+            "source": mail.source,
+            "source_key": mail.source_key,
+            "message_id": mail.message_id,
+            "area": suggestion.get("area"),
+            "unit": suggestion.get("unit"),
+            "probability": suggestion.get("probability"),
+            "abstain": suggestion.get("abstain"),
+            "assignments": parts.get(found.id, []),
+        }
 
 
 def _whole(session: Session, found: Case) -> dict[str, Any]:

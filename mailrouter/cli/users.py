@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from sqlmodel import Session, col, select
 
+from mailrouter import organisation
 from mailrouter.cli.common import config_option, echo_json, echo_table, json_option, open_store
 from mailrouter.tables import Login, Role, User
 
@@ -41,18 +42,21 @@ def _password(file: Path | None) -> str:
 @user.command(epilog="Example: mailrouter user add anna --role servicevagledare")
 @click.argument("name")
 @ROLE
+@click.option("--unit", default="", help="Förvaltning of a registrator (see `mailrouter units`).")
 @PASSWORD_FILE
 @config_option
-def add(name: str, role: str, password_file: Path | None, config_file: Path | None) -> None:
+def add(name: str, role: str, unit: str, password_file: Path | None, config_file: Path | None) -> None:
     """Add a user; the password is asked for."""
     from mailrouter.desk import auth  # noqa: PLC0415 (argon2 and the web are for the desk's commands only)
 
-    _, store = open_store(config_file)
+    settings, store = open_store(config_file)
+    if unit and unit not in organisation.load(settings.classify.organisation).units:
+        raise UserError(f"there is no förvaltning {unit!r}; `mailrouter units` lists them")
     password = _password(password_file)
     with store.write() as session:
         if session.exec(select(User).where(User.name == name)).first() is not None:
             raise UserError(f"there is a user {name} already")
-        auth.create_user(session, name, password, Role(role), datetime.now(UTC))
+        auth.create_user(session, name, password, Role(role), datetime.now(UTC), unit=unit)
     click.echo(f"User {name} ({role}) added.")
 
 
