@@ -64,6 +64,23 @@ def test_a_working_day_by_keyboard(db: Store, address: str, browser: Browser) ->
     assert _units(db) == [STREETS, STREETS, WATER]
 
 
+def test_a_key_held_down_confirms_once(db: Store, address: str, browser: Browser) -> None:
+    """The next case is never confirmed unread by the Enter of the one before."""
+    first, second = receive(db, letter("Trasig lampa"), letter("Skolfråga"))
+    with window(browser, address) as eva:
+        eva.log_in("eva")
+        eva.page.goto(f"{address}/arende/{first}")
+        eva.page.keyboard.down("Enter")
+        eva.page.wait_for_url(f"**/arende/{second}*")
+        for _ in range(5):
+            eva.page.keyboard.down("Enter")
+        eva.page.keyboard.up("Enter")
+        eva.page.reload()
+        expect(eva.page.get_by_role("button", name="Bekräfta och skicka")).to_be_visible()
+        assert second in eva.page.url
+    assert _units(db) == [STREETS]
+
+
 def test_shortcuts_can_be_turned_off(db: Store, address: str, browser: Browser) -> None:
     """Who speaks to the computer turns single keys off, and they stay off (WCAG 2.1.4)."""
     first, _ = receive(db, letter("Trasig lampa"), letter("Skolfråga"))

@@ -14,7 +14,7 @@ from mailrouter import demo
 from mailrouter.store import Store
 from mailrouter.tables import Assignment, Case, CaseState, Dispatch, DispatchState, RawMail
 from tests.servers.dovecot import PASSWORD, Dovecot
-from tests.servers.postfix import Postfix, postfix
+from tests.servers.postfix import Postfix, into, postfix
 from tests.service import RECIPIENT, Service
 from tests.test_compose import carried
 from tests.waiting import until
@@ -28,12 +28,7 @@ BY_HAND = ["stadsmiljoforvaltningen", "kretslopp-och-vatten", "grundskoleforvalt
 @pytest.fixture(scope="module")
 def smarthost(server_folder: Path, imap_server: Dovecot) -> Iterator[Postfix]:
     """Postfix with STARTTLS, and the förvaltningsbrevlådor in Dovecot behind it."""
-    with postfix(
-        server_folder / "smarthost",
-        imap_server.lmtp,
-        certificate=imap_server.certificate,
-        key=imap_server.folder / "key.pem",
-    ) as server:
+    with postfix(server_folder / "smarthost", into(imap_server, "stad.example")) as server:
         yield server
 
 
@@ -61,7 +56,7 @@ kind = "smtp"
 host = "localhost"
 port = {smarthost.port}
 tls = "starttls"
-tls_ca_file = "{server.certificate}"
+tls_ca_file = "{smarthost.certificate}"
 """
 
 
@@ -145,9 +140,9 @@ def _assert_in_the_right_mailboxes(db: Store, server: Dovecot, mails: list[bytes
             box.select_folder("INBOX", readonly=True)
             for fetched in box.fetch(box.search(), ["BODY.PEEK[]"]).values():
                 octets = fetched[b"BODY[]"]
-                token = re.search(rb"Message-ID: <([^@>]+)@", octets, re.IGNORECASE)
-                assert token is not None
-                received[f"{unit}/{token[1].decode()}"] = octets
+                message_id = re.search(rb"Message-ID: <([^@>]+)@", octets, re.IGNORECASE)
+                assert message_id is not None
+                received[f"{unit}/{message_id[1].decode()}"] = octets
     for token, unit, number, original in routed:
         octets = received[f"{unit}/{token}"]
         assert f"[{number}]".encode() in octets

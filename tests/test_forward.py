@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
-from mailrouter import config, diarium, forward, number, triage
+from mailrouter import config, diarium, forward, number, settlement, triage
 from mailrouter.diarium import EventKind
 from mailrouter.letter.values import Failure, Report
 from mailrouter.smarthost import Later, MaildirSmarthost, Never, Outcome, Sent
@@ -369,7 +369,7 @@ def test_the_log_names_the_steps_and_only_the_number(
 )
 def test_the_wait_follows_the_list(attempts: int, minutes: list[int], seed: int) -> None:
     """The n-th wait is the n-th of the list, the last one repeats, and jitter adds at most a fifth."""
-    wait = forward.retry_wait(attempts, config.Forward(retry_minutes=minutes), random.Random(seed))
+    wait = settlement.retry_wait(attempts, config.Forward(retry_minutes=minutes), random.Random(seed))
     listed = timedelta(minutes=minutes[min(attempts, len(minutes)) - 1])
     assert listed <= wait <= listed * 1.2
 
@@ -434,7 +434,7 @@ def bounce(db: Store, case_id: int, *failures: Failure, of: int = 0) -> None:
         )  # fmt: skip
         session.add(mail)
         session.flush()
-        forward.take_report(session, mail, Report(failures, ""), NOW)
+        settlement.take_report(session, mail, Report(failures, ""), NOW)
 
 
 UNKNOWN = Failure(UNIT, "failed", "5.1.1", "smtp; 550 5.1.1 User unknown")

@@ -17,7 +17,7 @@ from mailrouter.store import Store
 from mailrouter.tables import Case
 from tests.mails import octets
 from tests.servers.dovecot import PASSWORD, Dovecot, dovecot
-from tests.servers.postfix import Postfix
+from tests.servers.postfix import Postfix, into, postfix
 from tests.servers.postgres import postgres
 from tests.service import RECIPIENT, Service
 from tests.waiting import until
@@ -140,12 +140,14 @@ def test_the_smarthost_and_the_mailbox_server_go_and_come_back(
     db: Store, store_url: str, server_folder: Path, tmp_path: Path
 ) -> None:
     """Postfix down: the forward waits and says why. Dovecot down: intake waits. Both back: everything arrives."""
-    folder = server_folder / f"outage-{tmp_path.name[-20:]}"
-    with dovecot(folder / "dovecot") as mailboxes:
-        smarthost = Postfix(folder / "postfix", mailboxes.lmtp)
-        smarthost.prepare()
+    folder = server_folder / f"outage-{db.node[-6:]}-{tmp_path.name[-12:]}"
+    with (
+        dovecot(folder / "dovecot") as mailboxes,
+        postfix(folder / "postfix", into(mailboxes, "stad.example")) as smarthost,
+    ):
         service = Service(tmp_path / "service", store_url, _configuration(mailboxes, smarthost))
         service.environment["MAILROUTER_FORWARD__RETRY_MINUTES"] = "[0.02]"
+        smarthost.kill()
         service.start()
         try:
             assert _reply(service, octets(key="one")) == 250
@@ -162,7 +164,6 @@ def test_the_smarthost_and_the_mailbox_server_go_and_come_back(
             until(lambda: _arrived(mailboxes), 60)
         finally:
             service.kill()
-            smarthost.stop()
     _assert_whole(db, 2)
 
 

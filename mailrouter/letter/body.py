@@ -10,6 +10,7 @@ RAW_TEXT_OCTETS = 8 * text.TEXT_CHARS  # of one part: more can never be shown
 RAW_HTML_OCTETS = 16_000_000  # pictures may stand in the middle of an HTML part
 TEXT_PARTS = 50
 EMBEDDED = 20
+EXCUSE_CHARS = 600
 HTML_KEPT_CHARS = 1_000_000
 
 _BODY_TYPES = {"text/plain", "text/html", "text/enriched", "text/richtext", "text/x-markdown", "text/markdown",
@@ -137,6 +138,8 @@ class _Gatherer:
         decoded = self._decode(part)
         if _is_html(part) or (part.content_type != "text/plain" and _LOOKS_HTML.match(decoded)):
             decoded = html.without_data(decoded)
+            if len(decoded) == html.HTML_CHARS:
+                self.content.defects.append("text-cut")
             self.content.htmls.append(decoded)
             shown = html.to_text(decoded)
         elif part.params.get("format", "").lower() == "flowed":
@@ -242,10 +245,12 @@ def _is_body(part: mime.Part) -> bool:
 
 def _is_excuse(said: str, html_octets: int) -> bool:
     """True when a plain alternative says next to nothing beside its HTML."""
-    letters = sum(map(str.isalnum, said[:400]))
+    if len(said) > EXCUSE_CHARS:
+        return False
+    letters = sum(map(str.isalnum, said))
     if not letters:
         return True
-    excuse = letters < 350 and re.search(
+    excuse = re.search(
         r"\bhtml\b|view (?:this|the) (?:e-?mail|message)|visa (?:detta|mejlet|mailet)", said, re.IGNORECASE
     )
     return bool(excuse) and html_octets > 300

@@ -111,7 +111,13 @@ def codec(label: str) -> str:
 
 def clean(text: str) -> str:
     """The text without NULs, with U+FFFD for lone surrogates: what databases and JSON can carry."""
-    if text.isascii() and "\0" not in text:
+    if "\0" not in text:
+        if text.isascii():
+            return text
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return _BAD.sub("\ufffd", text)
         return text
     return _BAD.sub(lambda match: "" if match[0] == "\0" else "\ufffd", text)
 
@@ -241,6 +247,8 @@ def _undouble(match: re.Match[str]) -> str:
 def repair(text: str) -> tuple[str, bool]:
     """åäö brought back in text that was encoded twice ("snÃ¶" -> "snö"); whether anything was repaired."""
     repaired = text
+    if "Ã" not in text and "â€" not in text:
+        return text, False
     for _ in range(3):  # gateways in a row: each may have doubled it once more
         if not _DOUBLED_MARK.search(repaired):
             break

@@ -6,7 +6,7 @@ something: mail-parser raw Latin-1 letters and the space between folded words, t
 
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailrouter.letter import charset
 
@@ -38,6 +38,10 @@ class Section:
     fields: tuple[tuple[str, bytes], ...]
     body: int
     defects: tuple[str, ...]
+    first: dict[str, bytes] = field(init=False, repr=False, compare=False)  # the first value of each name
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", dict(reversed(self.fields)))
 
     def all(self, name: str) -> list[bytes]:
         """Every value of the field ``name`` (lower case), in order."""
@@ -45,10 +49,7 @@ class Section:
 
     def raw(self, name: str) -> bytes:
         """The first value of the field ``name``, or empty."""
-        for key, value in self.fields:
-            if key == name:
-                return value
-        return b""
+        return self.first.get(name, b"")
 
     def text(self, name: str) -> str:
         """The first value of the field ``name``, decoded to one line."""

@@ -48,7 +48,7 @@ def load(text: str) -> tuple[Layout, ...]:
     return tuple(
         Layout(
             id=entry["id"],
-            signs=tuple(re.compile(sign, re.IGNORECASE) for sign in entry["signs"]),
+            signs=tuple(re.compile(sign) for sign in entry["signs"]),
             least=int(entry["least"]),
             labels={_fold(wording): name for name, wordings in entry["labels"].items() for wording in wordings},
             words=tuple(entry["words"]),
@@ -59,7 +59,7 @@ def load(text: str) -> tuple[Layout, ...]:
 
 def read(sender: Address, subject: str, body: str, known: tuple[Layout, ...] | None = None) -> Form | None:
     """The form that the mail is, or None: then it is a plain mail."""
-    face = f"{sender.address}\n{sender.name}\n{subject}\n{body[:SIGN_CHARS]}\n{body[-SIGN_CHARS // 2 :]}"
+    face = f"{sender.address}\n{sender.name}\n{subject}\n{body[:SIGN_CHARS]}\n{body[-SIGN_CHARS // 2 :]}".casefold()
     for layout in layouts() if known is None else known:
         if any(sign.search(face) for sign in layout.signs):
             found = _fields(body, layout)

@@ -24,8 +24,14 @@ TRACE = frozenset(
         "x-mailrouter-door",
     }
 )  # fmt: skip
-_TRACE_PREFIXES = ("x-spam-", "x-virus-", "x-rspamd-", "x-ms-exchange-organization-", "x-ms-exchange-transport-",
-                   "x-ms-exchange-crosstenant-", "x-forefront-", "x-dspam-", "x-amavis-", "x-greylist")  # fmt: skip
+_TRACE_NAMES = frozenset(name.encode() for name in TRACE)
+_TRACE_PREFIXES = tuple(
+    f"x-{kin}".encode()
+    for kin in (
+        "spam-", "virus-", "rspamd-", "dspam-", "amavis-", "greylist", "forefront-", "ms-exchange-organization-",
+        "ms-exchange-transport-", "ms-exchange-crosstenant-",
+    )
+)  # fmt: skip
 _ANGLE_ID = re.compile(r"<\s*([^<>]{1,998}?)\s*>")
 
 
@@ -41,52 +47,47 @@ def head(octets: bytes) -> Head:
     ident = message_id(section.raw("message-id"))
     if not ident:
         defects.append("missing-message-id")
+    title = subject(section)
     return Head(
         message_id=ident,
         sender=writer,
-        subject=subject(section),
+        subject=title,
         date=when,
         references=tuple(dict.fromkeys(ids(section.raw("in-reply-to")) + ids(section.raw("references")))),
-        auto_submitted=nature.forbids_answer(section, writer),
+        auto_submitted=nature.forbids_answer(section, writer, title),
         identity=identity(octets),
-        defects=tuple(dict.fromkeys(defects)) if octets.strip() else ("empty",),
+        defects=tuple(dict.fromkeys(defects)) if octets and not octets.isspace() else ("empty",),
     )
 
 
 def is_bare_cr(octets: bytes) -> bool:
     """True for line ends of old Macintosh gateways: CR throughout and no LF."""
-    return b"\n" not in octets[:65_536] and b"\r" in octets[:65_536]
+    return octets.find(b"\n", 0, 65_536) < 0 <= octets.find(b"\r", 0, 65_536)
 
 
 def identity(octets: bytes) -> str:
-    """sha256 in hex over the mail without its TRACE fields, lines ended by CRLF, without empty lines at its end.
+    """sha256 in hex over the mail without its TRACE fields, with one kind of line end and no empty lines last.
 
     The same mail by IMAP and by SMTP is equal; another Message-ID, Date or body octet makes it another mail.
     """
-    canonical = octets.rstrip(b"\r\n")
-    line_feeds = canonical.count(b"\n")
-    if not line_feeds == canonical.count(b"\r") == canonical.count(b"\r\n"):
-        canonical = canonical.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-    end = canonical.find(b"\r\n\r\n", 0, fields.HEADER_OCTETS)
+    canonical = octets.rstrip(b"\r\n").replace(b"\r\n", b"\n")
+    if b"\r" in canonical:
+        canonical = canonical.replace(b"\r", b"\n")
+    end = canonical.find(b"\n\n", 0, fields.HEADER_OCTETS)
     if end < 0:
         end = min(len(canonical), fields.HEADER_OCTETS)
-    digest = sha256()
-    for kept in _kept(canonical[:end] + b"\r\n"):
-        digest.update(kept)
+    digest = sha256(_without_trace(canonical[:end] + b"\n"))
     digest.update(memoryview(canonical)[end:])
     return digest.hexdigest()
 
 
-def _kept(block: bytes) -> list[bytes]:
-    return [
-        b"".join(parts)
-        for parts in fields.FIELD.findall(block)
-        if not (parts[1] and _is_trace(parts[0].decode("ascii").lower()))
-    ]
-
-
-def _is_trace(name: str) -> bool:
-    return name in TRACE or name.startswith(_TRACE_PREFIXES)
+def _without_trace(block: bytes) -> bytes:
+    kept: list[bytes] = []
+    for name, colon, rest in fields.FIELD.findall(block):
+        folded = name.lower()
+        if not (colon and (folded in _TRACE_NAMES or folded.startswith(_TRACE_PREFIXES))):
+            kept += (name, colon, rest)
+    return b"".join(kept)
 
 
 def subject(section: fields.Section) -> str:

@@ -11,8 +11,9 @@ import binascii
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
+from functools import lru_cache
 
 import mailparser
 
@@ -29,6 +30,7 @@ DELIMITER_TAIL = 200  # white space that a gateway may have put behind a delimit
 BASE64_BLOCKS = 10_000  # separately padded runs within one part
 UU_LINES = 1_200_000
 UU_BROKEN_LINES = 1_000
+KNOWN_OCTETS = 4_096  # longer outlines are not remembered
 NAME_CHARS = 255
 
 _BOUNDARY = re.compile(rb"boundary\s*=\s*(?:\"([^\"\r\n]{1,200})\"?|([^\s;\"]{1,200}))", re.IGNORECASE)
@@ -92,7 +94,7 @@ class _Outline:
 
     octets: bytes
     written: list[bytes] = field(default_factory=list)
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    spans: list[tuple[int, int, str]] = field(default_factory=list)  # start, stop, Content-ID
     defects: list[str] = field(default_factory=list)
     false_delimiters: int = 0
     multiparts: int = 0
@@ -102,10 +104,28 @@ def tree(octets: bytes, section: fields.Section, stop: int | None = None) -> tup
     """The parts of the mail whose header section is ``section``, and the defects found."""
     outline = _Outline(octets)
     _write(outline, section, section.body, len(octets) if stop is None else stop, 0, "text/plain")
-    parsed = mailparser.parse_from_bytes(b"".join(outline.written))
-    found = _read(parsed.message, outline)
-    defects = outline.defects + [_DEFECTS[name] for name in parsed.defects_categories if name in _DEFECTS]
-    return found, tuple(dict.fromkeys(defects))
+    written = b"".join(outline.written)
+    shape, defects = _known_shape(written) if len(written) < KNOWN_OCTETS else _shape(written)
+    return _placed(shape, outline), tuple(dict.fromkeys((*outline.defects, *defects)))
+
+
+def _shape(written: bytes) -> tuple[Tree, tuple[str, ...]]:
+    """What mail-parser reads out of an outline; ``start`` of each part is its number yet."""
+    parsed = mailparser.parse_from_bytes(written)
+    return _read(parsed.message), tuple(_DEFECTS[name] for name in parsed.defects_categories if name in _DEFECTS)
+
+
+# Citizens' mails have few shapes: clients write the same parts with the same fields again and again.
+_known_shape = lru_cache(maxsize=2_000)(_shape)
+
+
+def _placed(shape: Tree, outline: _Outline) -> Tree:
+    if isinstance(shape, Multipart):
+        return replace(shape, children=tuple(_placed(child, outline) for child in shape.children))
+    if shape.start < 0:
+        return replace(shape, start=0, stop=0)
+    start, stop, content_id = outline.spans[shape.start]
+    return replace(shape, start=start, stop=stop, content_id=content_id)
 
 
 _DEFECTS = {
@@ -158,12 +178,12 @@ def _write_leaf(outline: _Outline, section: fields.Section, main: str, sub: str,
         main, sub = "text", "plain"  # parts that cannot be told apart are read as one text
     params = section.raw("content-type").partition(b";")[2]
     outline.written.append(b"Content-Type: x-%s/%s%s\n" % (main.encode(), sub.encode(), _params(params)))
-    for name in ("content-disposition", "content-transfer-encoding", "content-id"):
+    for name in ("content-disposition", "content-transfer-encoding"):
         value = section.raw(name).strip()
         if value:
             outline.written.append(b"%s: %s\n" % (name.encode(), _one_line(value)))
     outline.written.append(b"\nmailrouter-part-%d\n" % len(outline.spans))
-    outline.spans.append((start, stop))
+    outline.spans.append((start, stop, section.text("content-id").strip("<> ")))
 
 
 def _params(value: bytes) -> bytes:
@@ -243,25 +263,24 @@ def _before(octets: bytes, position: int) -> int:
     return end
 
 
-def _read(message: Message, outline: _Outline) -> Tree:
+def _read(message: Message) -> Tree:
     """mail-parser's tree as values. Its depth is bounded by DEPTH."""
     payload = message.get_payload()
     params = {name.lower(): str(value) for name, value in (message.get_params(failobj=[], unquote=True) or [])[1:]}
     if isinstance(payload, list):
-        children = tuple(_read(child, outline) for child in payload if isinstance(child, Message))
+        children = tuple(_read(child) for child in payload if isinstance(child, Message))
         return Multipart(message.get_content_subtype(), children, params)
     match = _TOKEN.search(str(payload))
-    start, stop = outline.spans[int(match[1])] if match else (0, 0)
     return Part(
         content_type=message.get_content_type().removeprefix("x-"),
         charset=_charset(message),
         filename=filename(message),
         disposition=(message.get_content_disposition() or "").strip(),
-        content_id=fields.decode(str(message.get("content-id", "")).encode("utf-8", "replace")).strip("<> "),
+        content_id="",
         encoding=_encoding(str(message.get("content-transfer-encoding", ""))),
         params=params,
-        start=start,
-        stop=stop,
+        start=int(match[1]) if match else -1,
+        stop=0,
     )
 
 

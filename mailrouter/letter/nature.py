@@ -2,6 +2,7 @@
 so every verdict other than HUMAN rests on a mark that mail programs for people do not set."""
 
 import re
+from collections.abc import KeysView
 
 from mailrouter.letter.body import Content
 from mailrouter.letter.fields import Section
@@ -58,7 +59,7 @@ _DMARC_FILE = re.compile(r"[^!]+![^!]+!\d{8,}!\d{8,}(?:![^.]+)?\.(?:xml|zip|xml\
 
 def of(section: Section, content: Content, sender: Address, subject: str, report: Report | None) -> Nature:
     """What wrote the mail; web forms are told apart elsewhere, by their layout."""
-    names = {name for name, _ in section.fields}
+    names = section.first.keys()
     if any(name.startswith("x-mailrouter-") for name in names):
         return Nature.OWN
     if report is not None:
@@ -66,7 +67,7 @@ def of(section: Section, content: Content, sender: Address, subject: str, report
     return _by_parts(content, subject, names) or _by_fields(section, names, subject, content, sender)
 
 
-def _by_parts(content: Content, subject: str, names: set[str]) -> Nature | None:
+def _by_parts(content: Content, subject: str, names: KeysView[str]) -> Nature | None:
     """Robots whose mail has a form of its own."""
     kinds = {kind for kind, _ in content.statuses}
     if "message/feedback-report" in kinds:
@@ -81,7 +82,7 @@ def _by_parts(content: Content, subject: str, names: set[str]) -> Nature | None:
     return None
 
 
-def _by_fields(section: Section, names: set[str], subject: str, content: Content, sender: Address) -> Nature:
+def _by_fields(section: Section, names: KeysView[str], subject: str, content: Content, sender: Address) -> Nature:
     submitted = section.token("auto-submitted")
     precedence = section.token("precedence")
     if submitted == "auto-replied" or names & _AUTO_FIELDS or precedence in {"auto_reply", "auto-reply"}:
@@ -98,7 +99,7 @@ def _by_fields(section: Section, names: set[str], subject: str, content: Content
     return Nature.BULK if names & _CAMPAIGN_FIELDS and _ROBOT.fullmatch(sender.address) else Nature.HUMAN
 
 
-def _is_absence(section: Section, names: set[str], subject: str, said: str) -> bool:
+def _is_absence(section: Section, names: KeysView[str], subject: str, said: str) -> bool:
     """An out-of-office without the fields for it: the words, and a mark that it answers by itself."""
     suppressed = "x-auto-response-suppress" in names or section.raw("return-path").strip() == b"<>"
     if _ABSENT_SUBJECT.match(subject):
@@ -106,7 +107,7 @@ def _is_absence(section: Section, names: set[str], subject: str, said: str) -> b
     return suppressed and "in-reply-to" in names and _ABSENT_TEXT.search(said[:1_000]) is not None
 
 
-def _list_or_bulk(names: set[str], precedence: str) -> Nature:
+def _list_or_bulk(names: KeysView[str], precedence: str) -> Nature:
     if (
         names & {"list-post", "mailing-list", "x-mailman-version", "x-google-group-id", "x-listserver"}
         or precedence == "list"
@@ -120,7 +121,7 @@ def _list_or_bulk(names: set[str], precedence: str) -> Nature:
     return Nature.MAILING_LIST
 
 
-def _is_receipt(subject: str, content: Content, names: set[str]) -> bool:
+def _is_receipt(subject: str, content: Content, names: KeysView[str]) -> bool:
     """A read receipt in words: also the reference it must carry is asked for."""
     said = content.text
     return (
@@ -131,12 +132,12 @@ def _is_receipt(subject: str, content: Content, names: set[str]) -> bool:
     )
 
 
-def forbids_answer(section: Section, sender: Address) -> bool:
+def forbids_answer(section: Section, sender: Address, subject: str) -> bool:
     """True when no acknowledgement may be sent (RFC 3834 2, RFC 2919, RFC 3464 and their older kin).
 
     Wider than the nature of the mail: a person may write through a list, and still no robot may answer.
     """
-    names = {name for name, _ in section.fields}
+    names = section.first.keys()
     if names & (_LIST_FIELDS | _AUTO_FIELDS) or not names.isdisjoint(
         {"feedback-id", "x-auto-response-suppress", "x-failed-recipients", "x-mailrouter-case", "x-loop"}
     ):
@@ -145,14 +146,14 @@ def forbids_answer(section: Section, sender: Address) -> bool:
         return True
     if "precedence" in names and section.token("precedence") in {"bulk", "junk", "list", "auto_reply", "auto-reply"}:
         return True
-    return _from_robot(section, sender)
+    return _from_robot(section, sender, subject)
 
 
-def _from_robot(section: Section, sender: Address) -> bool:
+def _from_robot(section: Section, sender: Address, subject: str) -> bool:
     if section.raw("return-path").strip() == b"<>":
         return True
     if section.token("content-type") in {"multipart/report", "message/delivery-status"}:
         return True
-    if _AUTO_SUBJECT.match(section.text("subject")):
+    if _AUTO_SUBJECT.match(subject):
         return True
     return not sender.address or _ROBOT.fullmatch(sender.address) is not None
