@@ -161,6 +161,10 @@
     const radio = at.matches("input[name='val']");
     if (at.matches("input, select, textarea, iframe") && !radio) return;
     if (event.key === "Enter" && at.matches("a, button, summary")) return;
+    if (event.repeat && event.key === "Enter") {
+      event.preventDefault(); // a key held down must not confirm the next case unread
+      return;
+    }
     if (radio && event.key.startsWith("Arrow")) return;
     if (!keysOn() && event.key !== "Enter") return;
     if (event.key === "Enter" && !keysOn() && !radio) return;
