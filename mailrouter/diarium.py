@@ -5,7 +5,9 @@ docs/states.md draws the tables below; a test holds the drawing to them.
 """
 
 import hashlib
+import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,11 +16,12 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import insert
+from sqlalchemy import bindparam, insert, update
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from mailrouter import number, workdays
+from mailrouter.store import draw_ids
 from mailrouter.tables import (
     Assignment,
     AssignmentState,
@@ -27,7 +30,6 @@ from mailrouter.tables import (
     Dispatch,
     DispatchState,
     Event,
-    Series,
 )
 
 PUBLIC_SUBJECT = "Inkommen skrivelse till kontaktcenter"
@@ -112,6 +114,18 @@ DISPATCH_MOVES: frozenset[tuple[DispatchState, DispatchState]] = frozenset(
 )
 
 
+# Tables and not classes: the way every mail goes does without the unit of work of the ORM.
+_SERIES, _CASE, _EVENT = (SQLModel.metadata.tables[name] for name in ("series", "register_case", "event"))
+_LOCK_SERIES = select(_SERIES.c.last).where(_SERIES.c.year == bindparam("of")).with_for_update()
+_TAKE_SERIALS = (
+    update(_SERIES)
+    .where(_SERIES.c.year == bindparam("of"))
+    .values(last=_SERIES.c.last + bindparam("count"))
+    .returning(_SERIES.c.last)
+)
+_INSERT_CASES, _INSERT_EVENTS = insert(_CASE), insert(_EVENT)
+
+
 class DiariumError(Exception):
     """The register refuses; the message is the sentence a person reads."""
 
@@ -152,15 +166,12 @@ class OpenedCase:
     number: str
 
 
-def lock_series(session: Session, year: int) -> Series:
-    """The year's series, locked until the transaction ends: intakes of all nodes pass here one by one."""
-    locked = select(Series).where(Series.year == year).with_for_update()
-    series = session.exec(locked).first()
-    if series is None:
+def lock_series(session: Session, year: int) -> None:
+    """Lock the year's series until the transaction ends: intakes of all nodes pass here one by one."""
+    if session.execute(_LOCK_SERIES, {"of": year}).first() is None:
         with suppress(IntegrityError), session.begin_nested():  # another node may open the year just now
-            session.add(Series(year=year, last=0))
-        series = session.exec(locked).one()
-    return series
+            session.execute(insert(_SERIES), {"year": year, "last": 0})
+        session.execute(_LOCK_SERIES, {"of": year}).one()
 
 
 def open_cases(
@@ -173,14 +184,17 @@ def open_cases(
     if not new:
         return []
     days = [case.arrived_at.astimezone(zone).date() for case in new]
-    serials = [_next_serial(session, day.year) for day in days]
+    serials = _take_serials(session, [day.year for day in days])
+    due = {day: workdays.answer_date(day, weeks) for day in set(days)}
     numbers = [number.format_number(day.year, serial) for day, serial in zip(days, serials, strict=True)]
+    ids = draw_ids(session, "register_case", len(new))
     events = [
-        _event_row(of, 1, now, EventKind.RECEIVED, "mailrouter", case.detail, previous="")
-        for of, case in zip(numbers, new, strict=True)
+        _event_row(of, 1, now, EventKind.RECEIVED, "mailrouter", case.detail, previous="") | {"case_id": key}
+        for key, of, case in zip(ids, numbers, new, strict=True)
     ]
     rows = [
         {
+            "id": key,
             "number": of,
             "year": day.year,
             "serial": serial,
@@ -196,24 +210,30 @@ def open_cases(
             "language": "",
             "arrived_on": day,
             "opened_at": case.arrived_at,
-            "answer_due": workdays.answer_date(day, weeks),
+            "answer_due": due[day],
             "attention": "",
             "suggestion": None,
             "last_event": 1,
             "last_hash": event["hash"],
         }
-        for of, serial, day, case, event in zip(numbers, serials, days, new, events, strict=True)
+        for key, of, serial, day, case, event in zip(ids, numbers, serials, days, new, events, strict=True)
     ]
-    returning = insert(Case).returning(col(Case.id), sort_by_parameter_order=True)
-    ids = session.scalars(returning, rows).all()
-    session.execute(insert(Event), [event | {"case_id": key} for event, key in zip(events, ids, strict=True)])
-    return [OpenedCase(int(key), of) for key, of in zip(ids, numbers, strict=True)]
+    session.execute(_INSERT_CASES, rows)
+    session.execute(_INSERT_EVENTS, events)
+    return [OpenedCase(key, of) for key, of in zip(ids, numbers, strict=True)]
 
 
-def _next_serial(session: Session, year: int) -> int:
-    series = session.get(Series, year) or lock_series(session, year)
-    series.last += 1
-    return series.last
+def _take_serials(session: Session, years: Sequence[int]) -> list[int]:
+    """The next serial of its year for each of ``years``, in order."""
+    following = {}
+    for year, count in sorted(Counter(years).items()):
+        taking = {"of": year, "count": count}
+        last = session.execute(_TAKE_SERIALS, taking).scalar()
+        if last is None:
+            lock_series(session, year)
+            last = session.execute(_TAKE_SERIALS, taking).scalar_one()
+        following[year] = itertools.count(last - count + 1)
+    return [next(following[year]) for year in years]
 
 
 def find(session: Session, written: str) -> Case:

@@ -4,6 +4,7 @@ This is the first transaction of a mail (T1). doors/intake.py commits it; only t
 """
 
 import hashlib
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,16 +12,39 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import insert, tuple_
-from sqlmodel import Session, col, select
+import sqlalchemy as sa
+from sqlalchemy import bindparam, insert, or_
+from sqlmodel import Session, SQLModel, col, select
 
 from mailrouter import diarium, number
 from mailrouter.diarium import EventKind, NewCase
 from mailrouter.letter import Address, Head, head
-from mailrouter.tables import Case, Dispatch, Disposition, Mail, Mailbox, RawMail, Receipt
+from mailrouter.store import draw_ids
+from mailrouter.tables import Dispatch, Disposition, Mail, Mailbox, RawMail, Receipt
+
+log = logging.getLogger(__name__)
 
 TOKEN_OCTETS = 64 * 1024  # tokens are looked for in this much of the header section
 LONGEST = 998  # RFC 5322 2.1.1; a longer subject or address is cut in the register, never in the mail
+
+# Tables and not classes: the way every mail goes does without the unit of work of the ORM.
+_MAIL, _CASE, _OCTETS, _RECEIPT = (
+    SQLModel.metadata.tables[name] for name in ("mail", "register_case", "rawmail", "receipt")
+)
+_KNOWN = (
+    sa.select(
+        _MAIL.c.source, _MAIL.c.source_key, _MAIL.c.identity, _MAIL.c.disposition, _MAIL.c.case_id, _CASE.c.number
+    )
+    .join(_CASE, _CASE.c.id == _MAIL.c.case_id)
+    .where(
+        or_(
+            _MAIL.c.identity.in_(bindparam("identities", expanding=True)),
+            _MAIL.c.source.in_(bindparam("sources", expanding=True))
+            & _MAIL.c.source_key.in_(bindparam("keys", expanding=True)),
+        )
+    )
+)
+_INSERT_MAILS, _INSERT_OCTETS, _INSERT_RECEIPTS = insert(_MAIL), insert(_OCTETS), insert(_RECEIPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +85,29 @@ class Entry:
     arrival: Arrival
     head: Head
     sha256: str  # of the octets as they came
+    tokens: tuple[str, ...]  # of our dispatches, in the envelope and the header section
 
 
 def entry_of(arrival: Arrival) -> Entry:
-    """Read the header and take the fingerprint: the part of the work that needs no lock."""
-    return Entry(arrival, head(arrival.octets), hashlib.sha256(arrival.octets).hexdigest())
+    """Read the header and take the fingerprint: the part of the work that needs no lock.
+
+    A mail that breaks the reader is taken with its octets alone, as ``bare`` does.
+    """
+    fingerprint = hashlib.sha256(arrival.octets).hexdigest()
+    try:
+        return Entry(arrival, head(arrival.octets), fingerprint, _tokens(arrival))
+    except Exception as error:  # noqa: BLE001 (whatever a mail does to us, it is registered)
+        log.error("head-failed source_key=%s error=%s", arrival.source_key, type(error).__name__)  # noqa: TRY400
+        return Entry(arrival, _nothing_read(fingerprint), fingerprint, ())
 
 
 def bare(entry: Entry) -> Entry:
     """The same mail with nothing said of it but its octets, for a database that refuses what the header says."""
-    nobody = Address("", "")
-    return replace(entry, head=Head("", nobody, "", None, (), True, entry.sha256, ("unreadable",)))
+    return replace(entry, head=_nothing_read(entry.sha256), tokens=())
+
+
+def _nothing_read(identity: str) -> Head:
+    return Head("", Address("", ""), "", None, (), True, identity, ("unreadable",))
 
 
 def register(
@@ -82,30 +118,32 @@ def register(
     The series row is locked first, so that intakes of several nodes pass one after the other and none
     can register what another is just registering.
     """
-    diarium.lock_series(session, now.astimezone(zone).year)
+    moments = (now, *(entry.arrival.received_at for entry in entries))
+    for year in sorted({moment.astimezone(zone).year for moment in moments}):
+        diarium.lock_series(session, year)
     if cursor is not None:
         _advance(session, cursor)
-    known = _deliveries(session, entries)
-    originals = set(_originals(session, entries))
+    deliveries, originals = _known(session, entries)
     dispatches = _dispatches(session, entries)
     taken: dict[int, Taken] = {}
     fresh: list[int] = []
     copies: list[int] = []
     for index, entry in enumerate(entries):
-        delivery = known.get((entry.arrival.source, entry.arrival.source_key))
-        token = next((token for token in _tokens(entry.arrival) if token in dispatches), None)
+        delivery = deliveries.get((entry.arrival.source, _storable(entry.arrival.source_key)))
+        token = next((token for token in entry.tokens if token in dispatches), None)
         if delivery is not None:
             taken[index] = delivery
         elif entry.head.identity in originals:
             copies.append(index)
         elif token is not None:
             taken[index] = _join(session, entry, dispatches[token], now)
+            originals.add(entry.head.identity)
         else:
             fresh.append(index)
-        originals.add(entry.head.identity)
+            originals.add(entry.head.identity)
     taken |= _open(session, [(index, entries[index]) for index in fresh], now=now, zone=zone, weeks=weeks)
     if copies:
-        first = _originals(session, entries)
+        first = _originals(session, [entries[index] for index in copies])
         for index in copies:
             taken[index] = _note_copy(session, entries[index], first[entries[index].head.identity], now)
     return [taken[index] for index in range(len(entries))]
@@ -122,18 +160,23 @@ def _advance(session: Session, cursor: Cursor) -> None:
     session.add(mailbox)
 
 
-def _deliveries(session: Session, entries: Sequence[Entry]) -> dict[tuple[str, str], Taken]:
-    """Deliveries that are registered already: another node was faster, or we died before we could say so."""
-    keys = [(entry.arrival.source, entry.arrival.source_key) for entry in entries]
-    statement = (
-        select(Mail, Case.number)
-        .join(Case, col(Case.id) == Mail.case_id)
-        .where(tuple_(col(Mail.source), col(Mail.source_key)).in_(keys))
-    )
-    return {
-        (mail.source, mail.source_key): Taken(mail.disposition, mail.case_id, of)
-        for mail, of in session.exec(statement)
+def _known(session: Session, entries: Sequence[Entry]) -> tuple[dict[tuple[str, str], Taken], set[str]]:
+    """What is here already: these very deliveries, and the identities of mails that are the same as one of these.
+
+    A delivery is known when another node was faster, or when we died before we could say that we have it.
+    """
+    asked = {
+        "sources": list({entry.arrival.source for entry in entries}),
+        "keys": [_storable(entry.arrival.source_key) for entry in entries],
+        "identities": [entry.head.identity for entry in entries],
     }
+    deliveries: dict[tuple[str, str], Taken] = {}
+    originals: set[str] = set()
+    for row in session.execute(_KNOWN, asked):
+        deliveries[row.source, row.source_key] = Taken(row.disposition, row.case_id, row.number)
+        if row.disposition is not Disposition.DUPLICATE:
+            originals.add(row.identity)
+    return deliveries, originals
 
 
 def _originals(session: Session, entries: Sequence[Entry]) -> dict[str, Mail]:
@@ -146,16 +189,16 @@ def _originals(session: Session, entries: Sequence[Entry]) -> dict[str, Mail]:
     return {mail.identity: mail for mail in session.exec(statement)}
 
 
-def _tokens(arrival: Arrival) -> list[str]:
+def _tokens(arrival: Arrival) -> tuple[str, ...]:
     """Tokens in the envelope and the header section; one in a text proves nothing."""
     end = arrival.octets.find(b"\r\n\r\n", 0, TOKEN_OCTETS)
     header = arrival.octets[: end if end >= 0 else TOKEN_OCTETS].decode("ascii", errors="replace")
-    return number.find_tokens(" ".join((*arrival.envelope_recipients, header)))
+    return tuple(number.find_tokens(" ".join((*arrival.envelope_recipients, header))))
 
 
 def _dispatches(session: Session, entries: Sequence[Entry]) -> dict[str, Dispatch]:
     """The dispatches whose tokens the mails carry, by token."""
-    found = {token for entry in entries for token in _tokens(entry.arrival)}
+    found = {token for entry in entries for token in entry.tokens}
     if not found:
         return {}
     statement = select(Dispatch).where(col(Dispatch.token).in_(found))
@@ -193,13 +236,14 @@ def _open(
         return {}
     new = [_new_case(entry) for _, entry in fresh]
     opened = diarium.open_cases(session, new, now=now, zone=zone, weeks=weeks)
-    rows = [
-        _mail_row(entry, case.case_id, Disposition.CASE, now) for (_, entry), case in zip(fresh, opened, strict=True)
-    ]
-    ids = session.scalars(insert(Mail).returning(col(Mail.id), sort_by_parameter_order=True), rows).all()
-    octets = [{"mail_id": key, "octets": entry.arrival.octets} for (_, entry), key in zip(fresh, ids, strict=True)]
-    session.execute(insert(RawMail), octets)
-    session.execute(insert(Receipt), [_receipt_row(entry) for _, entry in fresh])
+    ids = draw_ids(session, "mail", len(fresh))
+    drawn = [(key, case.case_id, entry) for key, case, (_, entry) in zip(ids, opened, fresh, strict=True)]
+    session.execute(
+        _INSERT_MAILS,
+        [{"id": key, **_mail_row(entry, case_id, Disposition.CASE, now)} for key, case_id, entry in drawn],
+    )
+    session.execute(_INSERT_OCTETS, [{"mail_id": key, "octets": entry.arrival.octets} for key, _, entry in drawn])
+    session.execute(_INSERT_RECEIPTS, [_receipt_row(entry) for _, _, entry in drawn])
     return {
         index: Taken(Disposition.CASE, case.case_id, case.number)
         for (index, _), case in zip(fresh, opened, strict=True)

@@ -146,6 +146,18 @@ def postpone(row: Claim, until: datetime) -> None:
     row.leased_by = ""
 
 
+def draw_ids(session: Session, table: str, count: int) -> list[int]:
+    """``count`` new primary keys of ``table``, so that rows of several tables that name each other go in together.
+
+    Only inside ``write``: SQLite's one writer makes the highest key and one the next; PostgreSQL has a sequence.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        highest = session.connection().exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {table}").scalar_one()  # noqa: S608
+        return list(range(highest + 1, highest + 1 + count))
+    drawn = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
+    return list(session.execute(drawn, {"table": table, "count": count}).scalars())
+
+
 def connect(settings: config.Store) -> Store:
     """The store at ``settings.url``. Raises ConfigError when the address is unusable; does not connect yet."""
     url = _url(settings)
