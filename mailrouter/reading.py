@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlmodel import Session, col, select
 
-from mailrouter import diarium, forward, letter
+from mailrouter import diarium, letter, settlement
 from mailrouter.classify import Query, query_of
 from mailrouter.classify.values import Verdict
 from mailrouter.config import Settings
@@ -153,6 +153,6 @@ def _suggest(session: Session, case: Case, read: _Read, verdict: Verdict, now: d
 def _follow_up(session: Session, case: Case, mail: Mail, read: _Read, now: datetime) -> None:
     """A mail that came home by a token: a delivery report moves its dispatch, a person's words are for a person."""
     if read.report is not None:
-        forward.take_report(session, mail, read.report, now)
+        settlement.take_report(session, mail, read.report, now)
     elif read.nature is Nature.HUMAN:
         case.attention = f"Svar från {mail.sender}: läs mejlet i ärendet."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 
 from tests.desk import PASSWORD
 from tests.waiting import until
@@ -75,6 +75,11 @@ class Window:
         self.page.get_by_role("heading", name="Att sortera", level=1).wait_for()
 
 
+def _dismiss(dialog: Dialog, alarms: list[str]) -> None:
+    alarms.append(f"dialog {dialog.message}")
+    dialog.dismiss()
+
+
 @contextmanager
 def window(
     browser: Browser, address: str, *, javascript: bool = True, width: int = 1440, height: int = 900, dark: bool = False
@@ -90,7 +95,7 @@ def window(
     page = context.new_page()
     opened = Window(context, page, address, [], [])
     context.on("request", lambda request: opened.asked.append(request.url))
-    page.on("dialog", lambda dialog: (opened.alarms.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", lambda dialog: _dismiss(dialog, opened.alarms))
     page.on("pageerror", lambda error: opened.alarms.append(f"error {error}"))
     context.on("page", lambda other: opened.alarms.append(f"popup {other.url}"))
     try:

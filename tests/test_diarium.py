@@ -74,7 +74,7 @@ def test_the_answer_date_is_a_working_day_four_weeks_on(db: Store) -> None:
 @pytest.mark.parametrize(("state", "kind"), [(state, kind) for state in CaseState for kind in EventKind])
 def test_a_state_moves_only_by_the_table(state: CaseState, kind: EventKind) -> None:
     """Every pair of state and event either stands in the table, is no move at all, or is refused."""
-    case = Case(number="26-2223-G", state=state, last_event=0, last_hash="", case_id=1)
+    case = Case(id=1, number="26-2223-G", state=state, last_event=0, last_hash="")
     moves = {moved for _, moved in diarium.CASE_MOVES}
     with Session() as session:
         session.flush = lambda *_: None  # type: ignore[method-assign]  # no database: the decision alone is tried

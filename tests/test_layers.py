@@ -35,6 +35,7 @@ RANKS = {
     "learning": 3,
     "reports": 3,
     "seal": 3,
+    "settlement": 3,
     "evaluate": 4,
     "forward": 4,
     "triage": 4,

@@ -1,4 +1,9 @@
-"""T4a and the hand-over: claim what is due, compose and send it from a few threads, settle what is done."""
+"""The outbox: claim a dispatch, hand it to the smarthost, have what became of it settled.
+
+Claiming (T4a) writes the attempt down; then the mail is handed over with no transaction open;
+settlement.py writes down what became of it (T4b). A crash in between is healed by the lease: the mail
+goes out again under the same Message-ID, so that at most a second copy arrives and none is lost.
+"""
 
 import logging
 import random
@@ -7,14 +12,15 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session, col, select
 
 from mailrouter import compose, deadlines, diarium
 from mailrouter.config import Settings
-from mailrouter.forward.settling import Result, Task, settle_all
 from mailrouter.organisation import Organisation
+from mailrouter.settlement import Result, Task, settle_all
 from mailrouter.smarthost import Later, Never, Outcome, Sent, Smarthost
 from mailrouter.store import Store, settle
 from mailrouter.tables import (
@@ -203,3 +209,32 @@ def _write_down(this: _Round, results: Sequence[Result]) -> list[Exception]:
             for result in results:
                 log.info("forward-settled case=%s", result.task.case_number)
             return []
+
+
+def outbox(session: Session, case_id: int | None = None) -> list[dict[str, Any]]:
+    """Every outgoing mail (of one case) with its attempts, oldest first, ready for JSON."""
+    attempts: dict[int, list[dict[str, Any]]] = {}
+    of_case = (col(Dispatch.case_id) == case_id,) if case_id is not None else ()
+    tried = select(Attempt).join(Dispatch, col(Dispatch.id) == Attempt.dispatch_id).where(*of_case)
+    for attempt in session.exec(tried.order_by(col(Attempt.id))):
+        attempts.setdefault(attempt.dispatch_id, []).append(
+            {
+                "started_at": attempt.started_at.isoformat(),
+                "finished_at": attempt.finished_at.isoformat() if attempt.finished_at else None,
+                "outcome": attempt.outcome,
+                "reply": attempt.reply,
+            }
+        )
+    statement = select(Dispatch, Case.number).join(Case, col(Case.id) == Dispatch.case_id).where(*of_case)
+    return [
+        {
+            "case": of,
+            "kind": dispatch.kind.value,
+            "recipient": dispatch.recipient,
+            "state": dispatch.state.value,
+            "due_at": dispatch.due_at.isoformat() if dispatch.due_at else None,
+            "token": dispatch.token,
+            "attempts": attempts.get(dispatch.id, []),
+        }
+        for dispatch, of in session.exec(statement.order_by(col(Dispatch.id)))
+    ]
