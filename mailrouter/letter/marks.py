@@ -50,7 +50,7 @@ OWN_SUBJECT = re.compile(r"\b(?:jag|vi|ni|du|man|i|we|you|ich|wir|jeg)\s+(?:skre
 # Lines that stand above a quoted or forwarded mail; the dashes around the first kind are stripped before.
 SEPARATOR = re.compile(
     r"(?:begin\s+|start\s+)?(?:original\s*message|original\s+appointment|ursprungligt\s+meddelande|"
-    r"originalmeddelande|ursprungligt\s+möte|original-?nachricht|ursprüngliche\s+nachricht|"
+    r"originalmeddelande|ursprungligt\s+möte|original\s*-?\s*nachricht|ursprüngliche\s+nachricht|"
     r"oprindelig\s+meddelelse|"
     r"opprinnelig\s+melding|alkuperäinen\s+viesti|message\s+d'origine|message\s+original|mensaje\s+original|"
     r"mensagem\s+original|messaggio\s+originale|oorspronkelijk\s+bericht|wiadomość\s+oryginalna|"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from striprtf.striprtf import rtf_to_text
 from tnefparse import TNEF
+from tnefparse.tnef import TNEFAttachment
 
 from mailrouter.letter import charset, text
 
@@ -34,7 +35,7 @@ def unpack(octets: bytes) -> Unpacked | None:
         return None
     try:
         found = TNEF(octets, do_checksum=False)
-        files = tuple((_text(item.long_filename()), bytes(item.data)) for item in found.attachments[:FILES])
+        files = tuple((_name(item), bytes(item.data)) for item in found.attachments[:FILES])
         plain = _text(found.body)
         rich = _text(found.htmlbody)
         if not plain.strip() and not rich.strip():
@@ -53,6 +54,14 @@ def _is_affordable(octets: bytes) -> bool:
         offset += length + 11
         objects += 1
     return objects * len(octets) < COPIED_OCTETS
+
+
+def _name(item: TNEFAttachment) -> str:
+    try:
+        return _text(item.long_filename())
+    except UnicodeDecodeError:
+        # tnefparse takes short names for UTF-8, but Outlook writes them in its Windows code page.
+        return _text(item._name)
 
 
 def _text(value: bytes | str | list[bytes | str] | None) -> str:
