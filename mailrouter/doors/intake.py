@@ -76,6 +76,10 @@ class Intake:
         """False when the writer has died; nothing is acknowledged then."""
         return self._thread.is_alive()
 
+    def waiting(self) -> int:
+        """How many parcels the writer has not begun with."""
+        return self._waiting.qsize()
+
     def close(self) -> None:
         """Commit what waits, then stop."""
         with self._closing:

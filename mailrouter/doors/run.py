@@ -45,6 +45,7 @@ class Doors:
     def status(self) -> dict[str, Any]:
         """What the doors have to say about themselves, as JSON-ready values, for the heartbeat."""
         return {
+            "waiting": self._intake.waiting(),
             "smtp": self.smtp.status(),
             "imap": {watcher.name: watcher.status() for watcher in self._watchers},
         }
