@@ -1,199 +1,212 @@
-"""Database, smarthost, mailbox server and disk go away and come back: nothing is acknowledged that is not durable."""
+"""What happens when the database is away or the disk is full: nothing is acknowledged, then all flows again."""
 
-import shutil
-import smtplib
 import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
-from email import message_from_bytes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlalchemy import event
+from sqlmodel import col, select
 
-from mailrouter import config, seal, store
-from mailrouter.reports.reconcile import reconcile
+from mailrouter import config, store
+from mailrouter.config import ImapAccount, Settings, Smtp
+from mailrouter.doors.run import Doors
 from mailrouter.store import Store
-from mailrouter.tables import Case
+from mailrouter.tables import Case, Mailbox, RawMail
 from tests.mails import octets
-from tests.servers.dovecot import PASSWORD, Dovecot, dovecot
-from tests.servers.postfix import Postfix, into, postfix
-from tests.servers.postgres import postgres
-from tests.service import RECIPIENT, Service
+from tests.servers.dovecot import PASSWORD, Dovecot
+from tests.servers.postgres import Postgres, postgres
+from tests.smtp_client import RawSmtp, wire
 from tests.waiting import until
 
-UNIT = "stadsmiljoforvaltningen"
+UNAVAILABLE = "451 4.3.0 The mail cannot be taken just now, try again later"
 
 
-def _reply(service: Service, content: bytes) -> int:
-    """The door's answer to a mail."""
-    with smtplib.SMTP("127.0.0.1", service.smtp_port, timeout=60) as door:
-        door.ehlo()
-        door.mail("anna@post.example")
-        door.rcpt(RECIPIENT)
-        return door.data(content)[0]
+@contextmanager
+def doors_on(db: Store, *accounts: ImapAccount) -> Iterator[Doors]:
+    """Open doors."""
+    doors = Doors(db, Settings(imap=list(accounts), smtp=Smtp(listen="127.0.0.1:0")))
+    doors.start()
+    try:
+        yield doors
+    finally:
+        doors.close()
 
 
-def _await_suggestions(service: Service, count: int) -> list[str]:
-    """Numbers of the cases, once ``count`` of them are judged."""
-
-    def judged() -> list[str]:
-        rows = service.json("case", "list")
-        return [row["number"] for row in rows] if [bool(row["area"]) for row in rows] == [True] * count else []
-
-    return until(judged, 90)
+def send(doors: Doors, content: bytes) -> str:
+    """Send a mail by SMTP; the last reply."""
+    with RawSmtp(doors.smtp.address("smtp")) as client:
+        client.envelope()
+        client.send(wire(content))
+        return client.reply()
 
 
-def _is_sent(service: Service) -> bool:
-    rows = service.json("outbox")
-    return bool(rows) and all(row["state"] == "sent" for row in rows)
+def stored(db: Store) -> list[bytes]:
+    """The registered octets."""
+    with db.read() as session:
+        return list(session.exec(select(RawMail.octets).order_by(col(RawMail.mail_id))))
 
 
-def _assert_whole(opened: Store, cases: int) -> None:
-    with opened.read() as session:
-        assert reconcile(session)["balanced"]
-        assert len(session.exec(select(Case)).all()) == cases
-    assert seal.verify(opened).faults == []
+def box(server: Dovecot, user: str) -> ImapAccount:
+    """A watched account."""
+    return ImapAccount(
+        name=user, host="127.0.0.1", port=server.imap, tls="none", user=user, password=PASSWORD, timeout_seconds=10
+    )
 
 
-def test_the_database_goes_and_comes_back(server_folder: Path, tmp_path: Path) -> None:
-    """While PostgreSQL is down every mail is refused for now with 451; afterwards all flows without a restart."""
-    with postgres(server_folder / "outage-pg") as database:
-        database.sql("CREATE DATABASE outage")
-        url = database.url("outage")
-        service = Service(tmp_path / "service", url)
-        service.start()
-        try:
-            assert _reply(service, octets(key="before")) == 250
-            database.stop()
-            assert _reply(service, octets(key="during")) == 451
-            database.start()
-            until(lambda: _reply(service, octets(key="during")) == 250, 60)
-            service.await_health()
-            for number in _await_suggestions(service, 2):
-                service.run("case", "confirm", number, "--unit", UNIT)
-            until(lambda: _is_sent(service), 60)
-        finally:
-            service.kill()
-        opened = store.connect(config.Store(url=url))
-        _assert_whole(opened, 2)
-        opened.dispose()
+@contextmanager
+def locked(db: Store) -> Iterator[None]:
+    """Another program holds SQLite's only pen, and we have little patience."""
+    event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=100"))
+    db.dispose()
+    with db.write():
+        yield
 
 
-def test_a_start_waits_for_its_database(server_folder: Path, tmp_path: Path) -> None:
-    """Started before its database, the service says so in a sentence and begins when the database answers."""
-    with postgres(server_folder / "late-pg") as database:
-        database.sql("CREATE DATABASE late")
-        database.stop()
-        service = Service(tmp_path / "service", database.url("late"))
-        service.start(wait=False)
-        try:
-            until(lambda: "The database does not answer" in service.log(), 30)
-            database.start()
-            service.await_health()
-        finally:
-            service.kill()
+@contextmanager
+def stopped(server: Postgres) -> Iterator[None]:
+    """PostgreSQL has died."""
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MiB."""
-    folder = tmp_path / "small"
+def outage(db: Store, request: pytest.FixtureRequest) -> Callable[[], "Iterator[None]"]:
+    """The database goes away for the length of a block."""
+    if db.sqlite:
+        return lambda: locked(db)
+    server = request.getfixturevalue("postgres_server")
+    return lambda: stopped(server)
+
+
+def test_a_database_that_is_away(db: Store, outage: Callable[[], "Iterator[None]"], imap_server: Dovecot) -> None:
+    """SMTP says 451, IMAP leaves mail and cursor as they are; afterwards both are taken without a restart."""
+    user = f"outage-{db.engine.dialect.name}"
+    with doors_on(db, box(imap_server, user)) as doors:
+        assert send(doors, octets(key="before")).startswith("250")
+        with outage():
+            assert send(doors, octets(key="during")) == UNAVAILABLE
+            imap_server.deliver(user, [octets(key="imap")])
+            until(lambda: doors.status()["imap"][f"{user}/INBOX"]["last_error"].startswith("database"))
+        until(lambda: len(stored(db)) == 2)
+        with db.read() as session:
+            assert session.exec(select(Mailbox.last_uid).where(Mailbox.account == user)).one() == 1
+        until(lambda: send(doors, octets(key="during")).startswith("250"))
+    assert set(stored(db)) == {octets(key=key) for key in ("before", "during", "imap")}
+    with db.read() as session:
+        assert sorted(session.exec(select(Case.serial))) == [1, 2, 3]
+
+
+@dataclass
+class Disk:
+    """A disk that a test can fill up."""
+
+    db: Store
+    fill: Callable[[], None]
+    free: Callable[[], None]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def disk(request: pytest.FixtureRequest, server_folder: Path, migrated_sqlite: bytes) -> Iterator[Disk]:
+    """A database of each kind on a small disk of its own; where none may be mounted, one told that its disk is full."""
+    folder = server_folder / f"disk-{request.param}"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _fill(file: Path) -> None:
-    """Let ``file`` grow until the disk is full."""
-    with file.open("wb", buffering=0) as opened, suppress(OSError):
-        while opened.write(b"x" * 65536) == 65536:
-            pass
-    assert shutil.disk_usage(file).free == 0
-
-
-def test_a_full_disk_refuses_for_now_and_recovers(small_disk: Path, tmp_path: Path) -> None:
-    """With no room left mails get 451 and the register stays whole; room again, and they are taken."""
-    url = f"sqlite:///{small_disk / 'mailrouter.db'}"
-    service = Service(tmp_path / "service", url)
-    service.start()
+    size = "3m" if request.param == "sqlite" else "150m"
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    place = _on_small_disk if mounted else _told_so
     try:
-        assert _reply(service, octets(key="first")) == 250
-        ballast = small_disk / "ballast"
-        _fill(ballast)
-        big = octets(key="big", body="Hål i vägen. " * 40_000)
-        assert _reply(service, big) == 451
-        ballast.unlink()
-        until(lambda: _reply(service, big) == 250, 60)
-        service.await_health()
-        _await_suggestions(service, 2)
-        assert service.stop() == 0
+        with place(request.param, folder, migrated_sqlite) as found:
+            yield found
     finally:
-        service.kill()
-    opened = store.connect(config.Store(url=url))
-    _assert_whole(opened, 2)
-    opened.dispose()
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_the_smarthost_and_the_mailbox_server_go_and_come_back(
-    db: Store, store_url: str, server_folder: Path, tmp_path: Path
-) -> None:
-    """Postfix down: the forward waits and says why. Dovecot down: intake waits. Both back: everything arrives."""
-    folder = server_folder / f"outage-{db.node[-6:]}-{tmp_path.name[-12:]}"
-    with (
-        dovecot(folder / "dovecot") as mailboxes,
-        postfix(folder / "postfix", into(mailboxes, "stad.example")) as smarthost,
-    ):
-        service = Service(tmp_path / "service", store_url, _configuration(mailboxes, smarthost))
-        service.environment["MAILROUTER_FORWARD__RETRY_MINUTES"] = "[0.02]"
-        smarthost.kill()
-        service.start()
-        try:
-            assert _reply(service, octets(key="one")) == 250
-            (number,) = _await_suggestions(service, 1)
-            service.run("case", "confirm", number, "--unit", UNIT)
-            until(lambda: any(row["attempts"] for row in service.json("outbox")), 60)
-            until(lambda: any(row["attempts"][0]["outcome"] == "later" for row in service.json("outbox")), 60)
-            mailboxes.kill()
-            smarthost.start()
-            until(lambda: _is_sent(service), 60)
-            mailboxes.start()
-            mailboxes.deliver("goteborg", [octets(key="two")])
-            _await_suggestions(service, 2)
-            until(lambda: _arrived(mailboxes), 60)
-        finally:
-            service.kill()
-    _assert_whole(db, 2)
+@contextmanager
+def _opened(kind: str, folder: Path, migrated_sqlite: bytes) -> Iterator[Store]:
+    if kind == "sqlite":
+        (folder / "mailrouter.db").write_bytes(migrated_sqlite)
+        db = store.connect(config.Store(url=f"sqlite:///{folder}/mailrouter.db"))
+        yield db
+        db.dispose()
+        return
+    with postgres(folder / "pg") as server:
+        db = store.connect(config.Store(url=server.url("postgres")))
+        store.migrate(db)
+        yield db
+        db.dispose()
 
 
-def _relay(mailboxes: Dovecot) -> dict[str, str]:
-    """A smarthost that starts without the mailbox server, since it asks it for no passwords."""
-    settings = into(mailboxes, "stad.example")
-    return {name: value for name, value in settings.items() if not name.startswith("smtpd_sasl")}
+@contextmanager
+def _on_small_disk(kind: str, folder: Path, migrated_sqlite: bytes) -> Iterator[Disk]:
+    ballast = folder / "ballast"
+
+    def fill() -> None:
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 4_096)
+
+    with _opened(kind, folder, migrated_sqlite) as db:
+        yield Disk(db, fill, lambda: ballast.unlink(missing_ok=True))
 
 
-def _configuration(mailboxes: Dovecot, smarthost: Postfix) -> str:
-    return f"""
-[[imap]]
-name = "stad"
-host = "127.0.0.1"
-port = {mailboxes.imap}
-tls = "none"
-user = "goteborg"
-password = "{PASSWORD}"
-poll_seconds = 5
-timeout_seconds = 5
+@contextmanager
+def _told_so(kind: str, folder: Path, migrated_sqlite: bytes) -> Iterator[Disk]:
+    with _opened(kind, folder, migrated_sqlite) as db:
+        pages: list[int] = []
 
-[smarthost]
-kind = "smtp"
-host = "127.0.0.1"
-port = {smarthost.port}
-tls = "none"
-"""
+        def limit(connection: Any, _: Any) -> None:
+            if pages:
+                connection.execute(f"PRAGMA max_page_count={pages[-1]}")
+
+        def fill() -> None:
+            if kind == "sqlite":
+                with db.engine.connect() as connection:
+                    pages.append(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+                db.dispose()
+                return
+            with db.engine.begin() as connection:
+                connection.exec_driver_sql(
+                    "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+                    "$$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$"
+                )
+                connection.exec_driver_sql(
+                    "CREATE TRIGGER full_disk BEFORE INSERT ON rawmail EXECUTE FUNCTION full_disk()"
+                )
+
+        def free() -> None:
+            if kind == "sqlite":
+                pages[:] = [1_000_000_000]
+                db.dispose()
+                return
+            with db.engine.begin() as connection:
+                connection.exec_driver_sql("DROP TRIGGER IF EXISTS full_disk ON rawmail")
+
+        if kind == "sqlite":
+            event.listen(db.engine, "connect", limit)
+        yield Disk(db, fill, free)
 
 
-def _arrived(mailboxes: Dovecot) -> bool:
-    """The forward is in the förvaltning's mailbox, once."""
-    found = [message_from_bytes(mail)["X-Mailrouter-Case"] for mail in mailboxes.mails(UNIT)]
-    return len(found) == 1 and found[0] is not None
+def test_a_full_disk(disk: Disk, imap_server: Dovecot) -> None:
+    """Nothing is acknowledged that does not fit, by SMTP or IMAP; when there is room all flows again by itself."""
+    user = f"full-{disk.db.engine.dialect.name}"
+    large = [octets(body="x" * 70 + "\n" + "y" * 200_000, key=f"large{index}") for index in range(3)]
+    with doors_on(disk.db, box(imap_server, user)) as doors:
+        assert send(doors, octets(key="before")).startswith("250")
+        disk.fill()
+        assert [send(doors, content) for content in large] == [UNAVAILABLE] * 3
+        imap_server.deliver(user, [octets(body="z" * 200_000, key="imap")])
+        until(lambda: doors.status()["imap"][f"{user}/INBOX"]["last_error"])
+        disk.free()
+        until(lambda: all(send(doors, content).startswith("250") for content in large), 60)
+        until(lambda: len(stored(disk.db)) == 5, 60)
+    with disk.db.read() as session:
+        assert sorted(session.exec(select(Case.serial))) == [1, 2, 3, 4, 5]
+        assert session.exec(select(Mailbox.last_uid)).one() == 1
