@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -140,7 +141,12 @@ class Case(SQLModel, table=True):
     __tablename__ = "register_case"  # CASE is a word of SQL
     __table_args__ = (
         UniqueConstraint("year", "serial"),
-        Index("ix_case_state_opened", "state", "opened_at"),
+        Index("ix_case_state_due", "state", "answer_due", "id"),
+        Index("ix_case_state_closed", "state", "closed_at", "id"),
+        Index("ix_case_state", "state", "id"),
+        Index(
+            "ix_case_attention", "id", postgresql_where=text("attention <> ''"), sqlite_where=text("attention <> ''")
+        ),
     )
 
     id: int = Field(default=None, primary_key=True)
@@ -219,7 +225,11 @@ class Receipt(SQLModel, table=True):
 class Assignment(Claim, table=True):
     """One förvaltning's part of a case. ``due_at`` is when its next reminder is to be considered."""
 
-    __table_args__ = (Index("ix_assignment_case", "case_id"), Index("ix_assignment_due", "due_at"))
+    __table_args__ = (
+        Index("ix_assignment_case", "case_id"),
+        Index("ix_assignment_unit", "unit", "case_id"),
+        Index("ix_assignment_due", "due_at"),
+    )
 
     id: int = Field(default=None, primary_key=True)
     case_id: int = Field(foreign_key="register_case.id")

@@ -76,8 +76,8 @@ def db(store_url: str) -> Iterator[store.Store]:
     opened.dispose()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium; each test opens pages or contexts of its own."""
+    """Headless Chromium; each test opens pages or contexts of its own. Its event loop ends with the module."""
     with chromium() as opened:
         yield opened

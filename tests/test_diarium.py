@@ -74,7 +74,11 @@ def test_the_answer_date_is_a_working_day_four_weeks_on(db: Store) -> None:
 @pytest.mark.parametrize(("state", "kind"), [(state, kind) for state in CaseState for kind in EventKind])
 def test_a_state_moves_only_by_the_table(state: CaseState, kind: EventKind) -> None:
     """Every pair of state and event either stands in the table, is no move at all, or is refused."""
-    case = Case(id=1, number="26-2223-G", state=state, last_event=0, last_hash="")
+    day = NOW.date()
+    case = Case(
+        id=1, number="26-2223-G", year=2026, serial=1, state=state, subject="", subject_public="", sender="",
+        arrived_on=day, opened_at=NOW, answer_due=day,
+    )  # fmt: skip
     moves = {moved for _, moved in diarium.CASE_MOVES}
     with Session() as session:
         session.flush = lambda *_: None  # type: ignore[method-assign]  # no database: the decision alone is tried

@@ -17,9 +17,11 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 def _assignments(session: Session, count: int) -> None:
+    day = NOW.date()
     case = Case(
-        number="26-2223-G", year=2026, serial=1, subject="", subject_public="", sender="", arrived_on=NOW.date(), answer_due=NOW.date(),
+        number="26-2223-G", year=2026, serial=1, subject="", subject_public="", sender="", arrived_on=day,
         opened_at=NOW,
+        answer_due=day,
     )  # fmt: skip
     session.add(case)
     session.flush()
@@ -84,9 +86,14 @@ def test_migrations_go_down_and_up(db: Store) -> None:
 
 def test_a_failed_block_leaves_nothing(db: Store) -> None:
     """A write that raises is rolled back whole."""
-    with pytest.raises(ZeroDivisionError), db.write() as session:
-        _assignments(session, 3)
-        session.flush()
-        _ = 1 / 0
+
+    def work() -> None:
+        with db.write() as session:
+            _assignments(session, 3)
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     with db.read() as session:
         assert session.exec(select(Assignment)).all() == []

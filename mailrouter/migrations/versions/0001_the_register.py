@@ -102,7 +102,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("year", "serial"),
     )
     with op.batch_alter_table("register_case", schema=None) as batch_op:
-        batch_op.create_index("ix_case_state_opened", ["state", "opened_at"], unique=False)
+        batch_op.create_index(
+            "ix_case_attention",
+            ["id"],
+            unique=False,
+            postgresql_where=sa.text("attention <> ''"),
+            sqlite_where=sa.text("attention <> ''"),
+        )
+        batch_op.create_index("ix_case_state", ["state", "id"], unique=False)
+        batch_op.create_index("ix_case_state_closed", ["state", "closed_at", "id"], unique=False)
+        batch_op.create_index("ix_case_state_due", ["state", "answer_due", "id"], unique=False)
 
     op.create_table(
         "series",
@@ -150,6 +159,7 @@ def upgrade() -> None:
     with op.batch_alter_table("assignment", schema=None) as batch_op:
         batch_op.create_index("ix_assignment_case", ["case_id"], unique=False)
         batch_op.create_index("ix_assignment_due", ["due_at"], unique=False)
+        batch_op.create_index("ix_assignment_unit", ["unit", "case_id"], unique=False)
 
     op.create_table(
         "event",
@@ -322,13 +332,19 @@ def downgrade() -> None:
     op.drop_table("login")
     op.drop_table("event")
     with op.batch_alter_table("assignment", schema=None) as batch_op:
+        batch_op.drop_index("ix_assignment_unit")
         batch_op.drop_index("ix_assignment_due")
         batch_op.drop_index("ix_assignment_case")
 
     op.drop_table("assignment")
     op.drop_table("series")
     with op.batch_alter_table("register_case", schema=None) as batch_op:
-        batch_op.drop_index("ix_case_state_opened")
+        batch_op.drop_index("ix_case_state_due")
+        batch_op.drop_index("ix_case_state_closed")
+        batch_op.drop_index("ix_case_state")
+        batch_op.drop_index(
+            "ix_case_attention", postgresql_where=sa.text("attention <> ''"), sqlite_where=sa.text("attention <> ''")
+        )
 
     op.drop_table("register_case")
     with op.batch_alter_table("receipt", schema=None) as batch_op:
