@@ -96,7 +96,7 @@ CLOSING = re.compile(
     r"cordiali\s+saluti|distinti\s+saluti|saluti|grazie|met\s+vriendelijke\s+groet(?:en)?|groeten|bedankt|"
     r"z\s+poważaniem|z\s+powazaniem|pozdrawiam|s\s+pozdravem|děkuji|üdvözlettel|tisztelettel|с\s+уважением|"
     r"敬礼|此致|谢谢"
-    r")(?P<rest>[\s,.!*_/–-]*(?:(?:[^\W\d_][\w.'-]*|&|/|och|and)[\s,.]*){0,5})",
+    r")(?P<rest>(?:[\s,.!*_/&–-]+[^\W\d_][\w']*(?:-\w+)?){0,6}[\s,.!*_/–-]*)",
     re.IGNORECASE,
 )
 SLASH_NAME = re.compile(

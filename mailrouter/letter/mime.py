@@ -37,6 +37,7 @@ _BOUNDARY = re.compile(rb"boundary\s*=\s*(?:\"([^\"\r\n]{1,200})\"?|([^\s;\"]{1,
 _TYPE = re.compile(rb"\s*([A-Za-z0-9!#$&^_.+-]{1,60})\s*/\s*([A-Za-z0-9!#$&^_.+-]{1,80})")
 _GUESSED = re.compile(rb"(?:\A|\n)--([^\s\x80-\xff][^\r\n]{0,98}?)[ \t]*\r*\n(?:content-|mime-version:)", re.IGNORECASE)
 _TOKEN = re.compile(r"mailrouter-part-(\d+)")
+_CONTINUED = re.compile(rb";[^;=]*\*[^;=]*=[^;]*")
 _HIGH = re.compile("[^\x00-\x7f]+")
 
 
@@ -193,9 +194,21 @@ def _params(value: bytes) -> bytes:
 def _one_line(value: bytes) -> bytes:
     """One bounded line in ASCII: mail-parser drops 8-bit octets, so they travel as encoded words."""
     line = re.sub(rb"[\r\n\0]+[ \t]*", b" ", value[:4_096]).strip()
-    if line.isascii():
-        return line
-    return _HIGH.sub(_encoded_word, fields.unlabelled(line)).encode("ascii", "replace")
+    if not line.isascii():
+        line = _HIGH.sub(_encoded_word, fields.unlabelled(line)).encode("ascii", "replace")
+    return _parsable(line) if b"*" in line else line
+
+
+def _parsable(line: bytes) -> bytes:
+    """The standard library, and mail-parser with it, raises on some continuations (RFC 2231 3), as when a
+    parameter comes both numbered and not. Then only the plain parameters are kept."""
+    probe = Message()
+    probe["content-type"] = line.decode("ascii")
+    try:
+        probe.get_params()
+    except (TypeError, ValueError, LookupError):
+        return _CONTINUED.sub(b"", line)
+    return line
 
 
 def _encoded_word(match: re.Match[str]) -> str:
