@@ -55,6 +55,7 @@ class EventKind(StrEnum):
     ANSWERED = "answered"
     CLOSED = "closed"
     REOPENED = "reopened"
+    NOTED = "noted"
 
 
 # An event that changes what a person at the desk would decide: a page older than it is stale.
@@ -168,10 +169,10 @@ class OpenedCase:
 
 def lock_series(session: Session, year: int) -> None:
     """Lock the year's series until the transaction ends: intakes of all nodes pass here one by one."""
-    if session.execute(_LOCK_SERIES, {"of": year}).first() is None:
+    if session.connection().execute(_LOCK_SERIES, {"of": year}).first() is None:
         with suppress(IntegrityError), session.begin_nested():  # another node may open the year just now
             session.execute(insert(_SERIES), {"year": year, "last": 0})
-        session.execute(_LOCK_SERIES, {"of": year}).one()
+        session.connection().execute(_LOCK_SERIES, {"of": year}).one()
 
 
 def open_cases(
@@ -218,8 +219,8 @@ def open_cases(
         }
         for key, of, serial, day, case, event in zip(ids, numbers, serials, days, new, events, strict=True)
     ]
-    session.execute(_INSERT_CASES, rows)
-    session.execute(_INSERT_EVENTS, events)
+    session.connection().execute(_INSERT_CASES, rows)
+    session.connection().execute(_INSERT_EVENTS, events)
     return [OpenedCase(key, of) for key, of in zip(ids, numbers, strict=True)]
 
 
@@ -228,10 +229,10 @@ def _take_serials(session: Session, years: Sequence[int]) -> list[int]:
     following = {}
     for year, count in sorted(Counter(years).items()):
         taking = {"of": year, "count": count}
-        last = session.execute(_TAKE_SERIALS, taking).scalar()
+        last = session.connection().execute(_TAKE_SERIALS, taking).scalar()
         if last is None:
             lock_series(session, year)
-            last = session.execute(_TAKE_SERIALS, taking).scalar_one()
+            last = session.connection().execute(_TAKE_SERIALS, taking).scalar_one()
         following[year] = itertools.count(last - count + 1)
     return [next(following[year]) for year in years]
 

@@ -193,6 +193,16 @@ def reopen(session: Session, case_id: int, *, reason: str, seen: int | None, act
     return case
 
 
+def noted(session: Session, case_id: int, *, seen: int | None, actor: str, now: datetime) -> Case:
+    """Somebody has read why the case asked for attention, and nothing more is to be done about it."""
+    case = _locked(session, case_id, seen)
+    if not case.attention:
+        raise TriageError(f"case {case.number} asks for no attention")
+    diarium.record(session, case, EventKind.NOTED, actor=actor, now=now, detail={"attention": case.attention})
+    case.attention = ""
+    return case
+
+
 def assignments(session: Session, case_id: int) -> Sequence[Assignment]:
     """The parts of a case, oldest first."""
     return session.exec(select(Assignment).where(Assignment.case_id == case_id).order_by(col(Assignment.id))).all()

@@ -193,6 +193,19 @@ def test_reopening(db: Store, eva: Person) -> None:
     assert "/bekrafta" in again.text
 
 
+def test_what_asked_for_attention_can_be_put_aside(db: Store, eva: Person) -> None:
+    """A forwarded case with something to read says so until somebody has read it; the history keeps it."""
+    (number,) = receive(db, letter("Trasig lampa"))
+    eva.send(eva.look(number), "/bekrafta", val=LIGHT)
+    with db.write() as session:
+        _case(session, number).attention = "Svar från registrator@stad.example: läs mejlet i ärendet."
+    page = eva.look(number)
+    assert "Svar från registrator@stad.example" in page.text
+    assert "Svar från registrator@stad.example" not in eva.send(page, "/last").text
+    with db.read() as session:
+        assert session.exec(select(Event).where(Event.kind == EventKind.NOTED)).one().actor == "eva"
+
+
 def test_quarantine_is_repaired_from(db: Store, eva: Person) -> None:
     """A letter that could not be read shows its reason and original, can be read again, or routed by hand."""
     (number,) = receive(db, letter("Trasig lampa"))

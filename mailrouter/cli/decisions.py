@@ -130,6 +130,12 @@ def diarienummer(on: Decision, value: str, part: int) -> Case:
     return triage.set_diarienummer(on.session, on.case_id, part, value, **on.who)
 
 
+@decision("noted", "noted 26-2223-G")
+def noted(on: Decision) -> Case:
+    """Say that you have read why a case asks for attention."""
+    return triage.noted(on.session, on.case_id, **on.who)
+
+
 @decision("reopen", 'reopen 26-2223-G --reason "nya uppgifter"')
 @click.option("--reason", default="", help="Why it is taken up again.")
 def reopen(on: Decision, reason: str) -> Case:

@@ -108,6 +108,7 @@ _EVENTS = {
     EventKind.JOINED: N_("Ett nytt mejl kom till ärendet"),
     EventKind.DUPLICATE: N_("Samma mejl kom en gång till"),
     EventKind.QUARANTINED: N_("Mejlet kunde inte läsas och ställdes i karantän"),
+    EventKind.NOTED: N_("Påpekandet är läst"),
     EventKind.RELEASED: N_("Mejlet togs ur karantänen och läses igen"),
     EventKind.SUGGESTED: N_("Ett förslag gjordes"),
     EventKind.CONFIRMED: N_("Mottagare bekräftades"),

@@ -152,6 +152,17 @@ def release(sent: ASent) -> Response:
     )
 
 
+@router.post("/last")
+def noted(sent: ASent) -> Response:
+    """Somebody has read why the case asks for attention."""
+    return _carry_out(
+        sent,
+        Act.SORT,
+        lambda session, case, now: triage.noted(session, case.id, seen=sent.seen, actor=sent.visitor.name, now=now),
+        stay=True,
+    )
+
+
 @router.post("/oppna-igen")
 def reopen(sent: ASent, orsak: Field = "") -> Response:
     """Take an ended case up again."""

@@ -51,6 +51,7 @@ class Open:
     close: bool
     release: bool
     reopen: bool
+    note: bool
 
     @property
     def anything(self) -> bool:
@@ -147,6 +148,7 @@ def _open(file: CaseFile, visitor: Visitor) -> Open:
         close=sorts and (state, EventKind.CLOSED) in CASE_MOVES,
         release=sorts and (state, EventKind.RELEASED) in CASE_MOVES,
         reopen=sorts and (state, EventKind.REOPENED) in CASE_MOVES,
+        note=sorts and state not in (CaseState.OPEN, CaseState.QUARANTINED) and bool(file.case.attention),
     )
 
 
