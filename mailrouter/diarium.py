@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, SQLModel, col, select
 
 from mailrouter import number, workdays
-from mailrouter.store import draw_ids
+from mailrouter.store import BulkInsert, draw_ids
 from mailrouter.tables import (
     Assignment,
     AssignmentState,
@@ -116,7 +116,7 @@ DISPATCH_MOVES: frozenset[tuple[DispatchState, DispatchState]] = frozenset(
 
 
 # Tables and not classes: the way every mail goes does without the unit of work of the ORM.
-_SERIES, _CASE, _EVENT = (SQLModel.metadata.tables[name] for name in ("series", "register_case", "event"))
+_SERIES = SQLModel.metadata.tables["series"]
 _LOCK_SERIES = select(_SERIES.c.last).where(_SERIES.c.year == bindparam("of")).with_for_update()
 _TAKE_SERIALS = (
     update(_SERIES)
@@ -124,7 +124,12 @@ _TAKE_SERIALS = (
     .values(last=_SERIES.c.last + bindparam("count"))
     .returning(_SERIES.c.last)
 )
-_INSERT_CASES, _INSERT_EVENTS = insert(_CASE), insert(_EVENT)
+_INSERT_CASES = BulkInsert(
+    "register_case", "id", "number", "year", "serial", "state", "kind", "subject", "subject_public", "sender",
+    "sender_name", "wants_answer", "district", "flags", "language", "arrived_on", "opened_at", "answer_due",
+    "attention", "last_event", "last_hash",
+)  # fmt: skip
+_INSERT_EVENTS = BulkInsert("event", "case_id", "sequence", "at", "kind", "actor", "detail", "previous_hash", "hash")
 
 
 class DiariumError(Exception):
@@ -213,14 +218,13 @@ def open_cases(
             "opened_at": case.arrived_at,
             "answer_due": due[day],
             "attention": "",
-            "suggestion": None,
             "last_event": 1,
             "last_hash": event["hash"],
         }
         for key, of, serial, day, case, event in zip(ids, numbers, serials, days, new, events, strict=True)
     ]
-    session.connection().execute(_INSERT_CASES, rows)
-    session.connection().execute(_INSERT_EVENTS, events)
+    _INSERT_CASES(session, rows)
+    _INSERT_EVENTS(session, events)
     return [OpenedCase(key, of) for key, of in zip(ids, numbers, strict=True)]
 
 

@@ -13,13 +13,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam, insert, or_
+from sqlalchemy import bindparam, or_
 from sqlmodel import Session, SQLModel, col, select
 
 from mailrouter import diarium, number
 from mailrouter.diarium import EventKind, NewCase
 from mailrouter.letter import Address, Head, head
-from mailrouter.store import draw_ids
+from mailrouter.store import BulkInsert, draw_ids
 from mailrouter.tables import Dispatch, Disposition, Mail, Mailbox, RawMail, Receipt
 
 log = logging.getLogger(__name__)
@@ -28,9 +28,7 @@ TOKEN_OCTETS = 64 * 1024  # tokens are looked for in this much of the header sec
 LONGEST = 998  # RFC 5322 2.1.1; a longer subject or address is cut in the register, never in the mail
 
 # Tables and not classes: the way every mail goes does without the unit of work of the ORM.
-_MAIL, _CASE, _OCTETS, _RECEIPT = (
-    SQLModel.metadata.tables[name] for name in ("mail", "register_case", "rawmail", "receipt")
-)
+_MAIL, _CASE = (SQLModel.metadata.tables[name] for name in ("mail", "register_case"))
 _KNOWN = (
     sa.select(
         _MAIL.c.source, _MAIL.c.source_key, _MAIL.c.identity, _MAIL.c.disposition, _MAIL.c.case_id, _CASE.c.number
@@ -44,7 +42,13 @@ _KNOWN = (
         )
     )
 )
-_INSERT_MAILS, _INSERT_OCTETS, _INSERT_RECEIPTS = insert(_MAIL), insert(_OCTETS), insert(_RECEIPT)
+_INSERT_MAILS = BulkInsert(
+    "mail", "id", "case_id", "disposition", "due_at", "leased_by", "attempts", "source", "source_key", "message_id",
+    "identity", "size", "received_at", "envelope_sender", "envelope_recipients", "sender", "subject", "text", "nature",
+    "defects",
+)  # fmt: skip
+_INSERT_OCTETS = BulkInsert("rawmail", "mail_id", "octets")
+_INSERT_RECEIPTS = BulkInsert("receipt", "source", "source_key", "sha256", "received_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ def _known(session: Session, entries: Sequence[Entry]) -> tuple[dict[tuple[str, 
     }
     deliveries: dict[tuple[str, str], Taken] = {}
     originals: set[str] = set()
-    for row in session.execute(_KNOWN, asked):
+    for row in session.connection().execute(_KNOWN, asked):
         deliveries[row.source, row.source_key] = Taken(row.disposition, row.case_id, row.number)
         if row.disposition is not Disposition.DUPLICATE:
             originals.add(row.identity)
@@ -238,12 +242,11 @@ def _open(
     opened = diarium.open_cases(session, new, now=now, zone=zone, weeks=weeks)
     ids = draw_ids(session, "mail", len(fresh))
     drawn = [(key, case.case_id, entry) for key, case, (_, entry) in zip(ids, opened, fresh, strict=True)]
-    session.execute(
-        _INSERT_MAILS,
-        [{"id": key, **_mail_row(entry, case_id, Disposition.CASE, now)} for key, case_id, entry in drawn],
+    _INSERT_MAILS(
+        session, [{"id": key, **_mail_row(entry, case_id, Disposition.CASE, now)} for key, case_id, entry in drawn]
     )
-    session.execute(_INSERT_OCTETS, [{"mail_id": key, "octets": entry.arrival.octets} for key, _, entry in drawn])
-    session.execute(_INSERT_RECEIPTS, [_receipt_row(entry) for _, _, entry in drawn])
+    _INSERT_OCTETS(session, [{"mail_id": key, "octets": entry.arrival.octets} for key, _, entry in drawn])
+    _INSERT_RECEIPTS(session, [_receipt_row(entry) for _, _, entry in drawn])
     return {
         index: Taken(Disposition.CASE, case.case_id, case.number)
         for (index, _), case in zip(fresh, opened, strict=True)

@@ -4,15 +4,15 @@ import logging
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Engine, event, literal, make_url, or_, text
+from sqlalchemy import URL, ColumnElement, Dialect, Engine, event, insert, literal, make_url, or_, text
 from sqlalchemy import create_engine as sa_create_engine
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from mailrouter import config
 from mailrouter.tables import Claim
@@ -156,6 +156,38 @@ def draw_ids(session: Session, table: str, count: int) -> list[int]:
         return list(range(highest + 1, highest + 1 + count))
     drawn = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
     return list(session.execute(drawn, {"table": table, "count": count}).scalars())
+
+
+class BulkInsert:
+    """INSERT of many rows with the same columns, for the way that every mail goes.
+
+    The statement and the conversion of each column are SQLAlchemy's, prepared once; the rows then go to
+    the driver without the work that Core does for each of them, which is most of a mail's time.
+    """
+
+    def __init__(self, table: str, *columns: str) -> None:
+        self._table = SQLModel.metadata.tables[table]
+        self._columns = [column for column in self._table.columns if column.key in columns]
+        self._prepared: dict[str, tuple[str, list[tuple[str, Any]]]] = {}
+
+    def __call__(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert ``rows``, each with all the columns."""
+        connection = session.connection()
+        sql, values = self._for(connection.dialect)
+        given: list[Any]
+        if connection.dialect.positional:
+            given = [tuple(convert(row[key]) if convert else row[key] for key, convert in values) for row in rows]
+        else:
+            given = [{key: convert(row[key]) if convert else row[key] for key, convert in values} for row in rows]
+        connection.exec_driver_sql(sql, given)
+
+    def _for(self, dialect: Dialect) -> tuple[str, list[tuple[str, Any]]]:
+        if dialect.name not in self._prepared:
+            keys = [column.key for column in self._columns]
+            compiled = insert(self._table).compile(dialect=dialect, column_keys=keys)
+            values = [(c.key, c.type.dialect_impl(dialect).bind_processor(dialect)) for c in self._columns]
+            self._prepared[dialect.name] = str(compiled), values
+        return self._prepared[dialect.name]
 
 
 def connect(settings: config.Store) -> Store:
