@@ -4,6 +4,7 @@ Days are those of the city's calendar, so summer time and New Year need no thoug
 stored: it is a function of the answer date and today.
 """
 
+import logging
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,8 @@ from mailrouter.config import Settings
 from mailrouter.diarium import EventKind
 from mailrouter.store import Store, postpone, settle
 from mailrouter.tables import Assignment, AssignmentState, Case, CaseState, Dispatch, DispatchKind
+
+log = logging.getLogger(__name__)
 
 _WAITING = frozenset({CaseState.ROUTED, CaseState.OPEN})  # open: another part of it came back to the desk
 
@@ -62,12 +65,14 @@ def remind_due(store: Store, settings: Settings, now: datetime) -> int:
     with store.write() as session:
         claimed = store.claim(session, Assignment, now, limit=settings.work.batch, lease=lease)
         parts = [(part.id, part.case_id) for part in claimed]
+    log.debug("remind-claimed parts=%d", len(parts))
     for assignment_id, case_id in parts:
         with store.write() as session:  # one short transaction each, and the case is always locked first
             case = diarium.lock(session, case_id)
             part = session.get_one(Assignment, assignment_id, with_for_update=True, populate_existing=True)
             if part.leased_by == store.node:
                 _consider(session, case, part, settings, now)
+        log.debug("remind-considered case=%s", case.number)
     return len(parts)
 
 

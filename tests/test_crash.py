@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -16,12 +16,13 @@ import pytest
 from imapclient import IMAPClient
 from sqlmodel import select
 
-from mailrouter import config, organisation, seal, triage
+from mailrouter import config, diarium, organisation, seal, triage
 from mailrouter.reports.reconcile import reconcile
 from mailrouter.store import Store
-from mailrouter.tables import Attempt, Case, Mail
+from mailrouter.tables import Assignment, AssignmentState, Attempt, Case, Dispatch, DispatchKind, Event, Mail
 from mailrouter.triage import Choice
 from tests.mails import octets
+from tests.register import take_and_read
 from tests.servers.dovecot import PASSWORD, Dovecot
 from tests.service import RECIPIENT, Service
 from tests.waiting import until
@@ -213,6 +214,27 @@ def test_a_decision_killed_before_its_commit_did_not_happen(roles: Roles, db: St
         _confirm(db, case_id)
         until(lambda: _forwards(service), 60)
     _assert_whole(db)
+
+
+@pytest.mark.parametrize("event", ["remind-claimed", "remind-considered"])
+def test_a_reminder_killed_halfway_is_given_once(db: Store, store_url: str, event: str) -> None:
+    """The process dies when it has claimed, or when it has queued: afterwards there is one reminder, and only one."""
+    (taken,) = take_and_read(db, octets())
+    _confirm(db, taken.case_id)
+    with db.write() as session:
+        part = session.exec(select(Assignment)).one()
+        diarium.move_assignment(part, AssignmentState.DELIVERED)
+        due = part.due_at = datetime(2026, 3, 23, 7, tzinfo=UTC)  # a Monday, a week before the answer date
+
+    def remind(at: datetime, *before: str) -> int:
+        command = [sys.executable, "-m", *before, "tests.remind_once", store_url, at.isoformat()]
+        return subprocess.run(command, check=False).returncode
+
+    assert remind(due + timedelta(minutes=1), "tests.crash", event) == -signal.SIGKILL
+    assert remind(due + timedelta(minutes=10)) == 0
+    with db.read() as session:
+        assert len(session.exec(select(Event).where(Event.kind == "reminded")).all()) == 1
+        assert len(session.exec(select(Dispatch).where(Dispatch.kind == DispatchKind.REMINDER)).all()) == 1
 
 
 def test_roles_end_with_their_parent(store_url: str, tmp_path: Path) -> None:
