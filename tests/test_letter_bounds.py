@@ -114,3 +114,11 @@ def test_an_html_of_many_megabytes_is_bounded() -> None:
 def test_what_once_took_minutes_is_read(octets: bytes) -> None:
     """Inputs on which an earlier reader went quadratic are read, with the citizen's word in the text."""
     assert "Lampan" in parse(octets).body
+
+
+def test_a_winmail_of_countless_objects_is_left_closed() -> None:
+    """A TNEF file whose reading would copy terabytes stays an attachment, and that is said."""
+    tnef = b"\x78\x9f\x3e\x22\x00\x00" + b"\x01\x06\x90\x08\x00\x04\x00\x00\x00\x00\x00\x01\x00\x00\x00" * 200_000
+    letter = parse(HEAD + b"Content-Type: application/ms-tnef; name=winmail.dat\r\n\r\n" + tnef)
+    assert [item.filename for item in letter.attachments] == ["winmail.dat"]
+    assert "bad-tnef" in letter.defects

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mailrouter.letter import Address, Letter, parse
+from mailrouter.letter.defects import EXPLAINED
 
 LETTERS = Path(__file__).parent / "letters"
 NAMES = sorted(path.stem for path in LETTERS.glob("*.eml"))
@@ -84,3 +85,10 @@ def test_an_address_reads_as_people_write_it() -> None:
     assert str(Address("Anna", "anna@bo.example")) == "Anna <anna@bo.example>"
     assert str(Address("", "anna@bo.example")) == "anna@bo.example"
     assert str(Address("Anna", "")) == "Anna"
+
+
+def test_every_defect_has_its_sentence_for_the_desk() -> None:
+    """No mail shows a defect that the desk cannot explain in Swedish."""
+    found = {defect for name in NAMES for defect in parse((LETTERS / f"{name}.eml").read_bytes()).defects}
+    assert found <= EXPLAINED.keys()
+    assert len(found) >= 25

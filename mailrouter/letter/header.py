@@ -21,7 +21,6 @@ TRACE = frozenset(
         "status", "x-status", "x-uid", "x-uidl", "x-keywords", "x-mozilla-status", "x-mozilla-status2",
         "x-mozilla-keys", "x-evolution", "x-gmail-labels", "x-gm-thrid", "x-gm-message-state", "x-imap", "x-imapbase",
         "content-length", "lines", "x-folder", "x-rspamd-server", "x-rspamd-queue-id", "x-sieve", "x-loop-detect",
-        "x-mailrouter-door",
     }
 )  # fmt: skip
 _TRACE_NAMES = frozenset(name.encode() for name in TRACE)
