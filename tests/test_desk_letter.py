@@ -214,3 +214,12 @@ def test_without_a_database_there_is_a_plain_page() -> None:
     page = person.client.get("/")
     assert page.status_code == 503
     assert "Databasen svarar inte just nu" in page.text
+
+
+def test_what_was_odd_is_said_in_words(db: Store, eva: Person) -> None:
+    """A mail that had to be interpreted says how, so that nobody wonders about a strange letter."""
+    (number,) = receive(db, b"From: Anna <anna@post.example>\r\nSubject: Gata\r\n\r\nH\xe5l i v\xe4gen\r\n")
+    page = eva.look(number)
+    assert "Hål i vägen" in page.text
+    assert "Så här har mejlet tolkats" in page.text
+    assert "Mejlet saknar eget id." in page.text

@@ -18,6 +18,7 @@ from mailrouter.config import Settings
 from mailrouter.desk import auth, language, trays, words
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.language import Language
+from mailrouter.letter.defects import EXPLAINED
 from mailrouter.organisation import Organisation
 from mailrouter.store import Store
 
@@ -116,6 +117,7 @@ def _environment(spoken: Language) -> Environment:
     environment.install_gettext_callables(spoken.gettext, spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]  # added by the extension
     environment.globals |= {
         "words": words,
+        "explained": EXPLAINED,
         "trays": trays,
         "static": _static_address,
         "certainty": partial(words.certainty, spoken),
