@@ -54,9 +54,16 @@ def read(file: Path) -> list[Labelled]:
     return rows
 
 
-def seed(folder: Path) -> list[Labelled]:
-    """Every labelled mail of the seed corpus but the validation mails."""
-    return [row for file in _files(folder) for row in read(file)]
+def seed(folder: Path, organisation: Organisation) -> list[Labelled]:
+    """Every labelled mail of the seed corpus but the validation mails.
+
+    Raises CorpusError when a mail has an area that the organisation does not.
+    """
+    rows = [row for file in _files(folder) for row in read(file)]
+    unknown = sorted({f"{row.area} ({row.source}.jsonl)" for row in rows if row.area not in organisation.areas})
+    if unknown:
+        raise CorpusError(f"the corpus names areas that do not exist: {', '.join(unknown)}")
+    return rows
 
 
 def validation(folder: Path) -> list[Labelled]:

@@ -23,10 +23,13 @@ from mailrouter.classify.model import softmax
 
 Array = NDArray[Any]
 CORES = 2
+_WORTH_A_PROCESS = 1_000_000  # values in the matrix
 _FOLDS = 3
 _LIKE = 0.6  # cosine from which two mails of one area count as near-duplicates
 _C = 1.0
+_NEVER = -3.0  # the margin of a label without examples
 _BAYES_SHARE = 0.3  # of the standard deviation of the margins; more costs top-1, less costs top-3
+_FAMILY_SHARE = 0.5  # likewise; it lifts the unit's top-1 by one or two points, and more costs top-3
 _SNIPPETS = (0.1, 0.4)  # long indirect mails want the snippets light, short plain ones want them heavy
 
 
@@ -47,34 +50,55 @@ class Examples:
     """What is learnt from: one row a text."""
 
     matrix: csr_matrix
-    labels: Array  # integers
+    labels: Array  # integers below ``count``
     snippet: NDArray[np.bool_]  # short texts and single words, whose weight the ensemble varies
+    count: int  # of labels; some may have no row
 
     def part(self, rows: Array) -> "Examples":
         """The chosen rows."""
-        return Examples(self.matrix[rows], self.labels[rows], self.snippet[rows])
+        return Examples(self.matrix[rows], self.labels[rows], self.snippet[rows], self.count)
 
     def weights(self, snippet_weight: float) -> Array:
         """Sample weights."""
         return np.where(self.snippet, snippet_weight, 1.0)
 
 
-def fit_areas(examples: Examples) -> Planes:
-    """The ensemble for many classes with few examples each: two margins and a naive Bayes, as one matrix."""
-    margins = Parallel(n_jobs=CORES, prefer="threads")(
+def fit_areas(examples: Examples, families: Array) -> Planes:
+    """The ensemble for many classes with few examples each: margins, a naive Bayes and the families, as one matrix.
+
+    ``families`` gives each area's family, today the unit it leads to: areas of one unit are easily taken for each
+    other, and a family has examples enough to be told apart as a whole.
+    """
+    # processes, since liblinear's random numbers are shared by threads and a result could not be made again
+    several = CORES if examples.matrix.nnz > _WORTH_A_PROCESS else 1
+    margins = Parallel(n_jobs=several)(
         delayed(_margin)(examples, examples.weights(snippets), _C) for snippets in _SNIPPETS
     )
-    weights = sum(plane.weights for plane in margins) / len(margins)
-    intercept = sum(plane.intercept for plane in margins) / len(margins)
-    bayes = ComplementNB(alpha=0.1).fit(examples.matrix, examples.labels, examples.weights(sum(_SNIPPETS) / 2))
-    likelihood = np.asarray(bayes.feature_log_prob_).T
-    likelihood = likelihood - likelihood.mean(axis=1, keepdims=True)  # what all classes share decides nothing
+    mean = _sum(margins, [1 / len(margins)] * len(margins))
+    weights = examples.weights(sum(_SNIPPETS) / 2)
+    bayes = ComplementNB(alpha=0.1).fit(examples.matrix, examples.labels, weights)
+    spoken = np.asarray(bayes.feature_log_prob_).T
+    spoken = spoken - spoken.mean(axis=1, keepdims=True)  # what all classes share decides nothing
+    likelihood = _of_all(Planes(spoken, np.zeros(spoken.shape[1])), bayes.classes_, examples.count)
+    told = Examples(examples.matrix, families[examples.labels], examples.snippet, int(families.max()) + 1)
+    units = _margin(told, weights, _C)
+    family = Planes(units.weights[:, families], units.intercept[families])
     sample = examples.matrix[:: max(1, examples.matrix.shape[0] // 4000)]
-    spread = (sample @ weights + intercept).std() / max(float((sample @ likelihood).std()), 1e-9)
-    return Planes(weights + _BAYES_SHARE * spread * likelihood, intercept)
+    spreads = [plane.scores(sample).std() for plane in (mean, likelihood, family)]
+    shares = [1.0, _BAYES_SHARE * spreads[0] / spreads[1], _FAMILY_SHARE * spreads[0] / spreads[2]]
+    return _sum([mean, likelihood, family], shares)
 
 
-def fit_binary(examples: Examples, cost: float = 0.5) -> Planes:
+def _sum(planes: Sequence[Planes], shares: Sequence[float]) -> Planes:
+    """A weighted vote of linear models, which is a linear model."""
+    pairs = list(zip(planes, shares, strict=True))
+    return Planes(
+        np.sum([plane.weights * share for plane, share in pairs], axis=0),
+        np.sum([plane.intercept * share for plane, share in pairs], axis=0),
+    )
+
+
+def fit_binary(examples: Examples, cost: float = 0.05) -> Planes:
     """One plane for yes or no; rare labels are weighed up."""
     weights = examples.weights(sum(_SNIPPETS) / 2)
     positive = weights[examples.labels == 1].sum() / weights.sum()
@@ -88,8 +112,25 @@ def fit_several(examples: Examples, cost: float = 0.5) -> Planes:
 
 
 def _margin(examples: Examples, weights: Array, cost: float) -> Planes:
-    learnt = LinearSVC(C=cost, tol=1e-2).fit(examples.matrix, examples.labels, weights)
-    return Planes(learnt.coef_.T, learnt.intercept_)
+    classes = np.unique(examples.labels)
+    if len(classes) < 2:  # nothing to tell apart
+        columns = 1 if examples.count == 2 else examples.count
+        return Planes(np.zeros((examples.matrix.shape[1], columns)), np.full(columns, _NEVER))
+    learnt = LinearSVC(C=cost, tol=1e-2, random_state=0).fit(examples.matrix, examples.labels, weights)
+    plane = Planes(learnt.coef_.T, learnt.intercept_)
+    if examples.count == 2:
+        return plane
+    if len(classes) == 2:  # one plane tells two classes apart
+        plane = Planes(np.hstack([-plane.weights, plane.weights]), np.hstack([-plane.intercept, plane.intercept]))
+    return _of_all(plane, classes, examples.count)
+
+
+def _of_all(plane: Planes, classes: Array, count: int) -> Planes:
+    """The plane with a column for every label: those without a row are never chosen."""
+    weights = np.zeros((len(plane.weights), count))
+    intercept = np.full(count, _NEVER)
+    weights[:, classes], intercept[classes] = plane.weights, plane.intercept
+    return Planes(weights, intercept)
 
 
 def near_duplicates(matrix: csr_matrix, labels: Array) -> Array:

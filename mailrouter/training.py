@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mailrouter.classify.rules import Rules, Seen
 from mailrouter.classify.values import FLAGS, KINDS
 from mailrouter.corpus import Labelled
 from mailrouter.learning import Examples, Planes
+from mailrouter.organisation import Organisation
 
 Progress = Callable[[str], None]
 NOTE = (
@@ -29,7 +31,7 @@ PROMISE = 0.98  # of what is called sure, this share is right
 FLAG_RECALL = {
     "bradskande": 0.9,
     "hot": 0.95,
-    "skyddad": 0.95,
+    "skyddad": 0.93,
     "overklagande-frist": 0.95,
     "kanslig": 0.85,
     "barn": 0.85,
@@ -37,6 +39,7 @@ FLAG_RECALL = {
 _SHORT = ("snippets", "words", "extra-short")  # sources whose texts are a sentence or less
 _RECENT = 0.2  # share of the confirmed cases, the newest, that a new version is judged on
 _ENOUGH = 50  # confirmed cases below which the validation mails judge instead
+_LEAST_FLAGGED = 10  # mails with a flag below which a model of it would be noise
 _LEAST_WEIGHT = 0.03  # of a column's largest weight; smaller ones are noise and cost space
 
 
@@ -54,8 +57,8 @@ def train(
     city = organisation.load(settings.organisation)
     known = [row for row in confirmed if row.area in city.areas]
     teach, held = _split(known)
-    rows = corpus.seed(settings.models / "corpus") + corpus.words(settings.models / "corpus", city) + teach
-    version = _fit(settings, rows, rules.load(settings.rules, city), progress, now)
+    rows = corpus.seed(settings.models / "corpus", city) + corpus.words(settings.models / "corpus", city) + teach
+    version = _fit(settings, rows, city, progress, now)
     judged_on = held or corpus.validation(settings.models / "corpus")
     return _judge(settings, version, judged_on, progress, now)
 
@@ -77,7 +80,9 @@ def _split(confirmed: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled
     return ordered[:border], ordered[border:]
 
 
-def _fit(settings: config.Classify, rows: Sequence[Labelled], known: Rules, progress: Progress, now: datetime) -> str:
+def _fit(
+    settings: config.Classify, rows: Sequence[Labelled], city: Organisation, progress: Progress, now: datetime
+) -> str:
     progress(f"läser {len(rows)} märkta brev")
     grams = [features.grams(texts.readable(row.query.subject, row.query.body)) for row in rows]
     vocabulary = features.learn_vocabulary(grams)
@@ -85,15 +90,17 @@ def _fit(settings: config.Classify, rows: Sequence[Labelled], known: Rules, prog
     short = np.array([row.source.startswith(_SHORT) for row in rows])
     labelled = np.array([row.source != "words" for row in rows])
     areas = tuple(sorted({row.area for row in rows}))
-    examples = Examples(matrix, np.array([areas.index(row.area) for row in rows]), short)
+    examples = Examples(matrix, np.array([areas.index(row.area) for row in rows]), short, len(areas))
     groups = learning.near_duplicates(matrix, examples.labels)
     tested = np.flatnonzero(labelled & ~short)
 
     progress("lär sig ansvarsområden")
-    planes = [learning.fit_areas(examples)]
+    families = _families(areas, city)
+    fit_areas = partial(learning.fit_areas, families=families)
+    planes = [fit_areas(examples)]
     progress("prövar ansvarsområden på brev som modellen inte sett")
-    scores = learning.out_of_fold(examples, groups, tested, learning.fit_areas)
-    area_figures, by_area = _area_figures(scores, examples.labels[tested], areas)
+    scores = learning.out_of_fold(examples, groups, tested, fit_areas)
+    area_figures, by_area = _area_figures(scores, examples.labels[tested], areas, families)
 
     progress("lär sig ärendetyp")
     kind_plane, kind_right = _fit_kind(rows, examples, groups)
@@ -101,7 +108,7 @@ def _fit(settings: config.Classify, rows: Sequence[Labelled], known: Rules, prog
     area_figures["kind"] = kind_right
 
     progress("lär sig varningarna")
-    flag_planes, thresholds = _fit_flags(rows, examples, groups, known)
+    flag_planes, thresholds = _fit_flags(rows, examples, groups, rules.load(settings.rules, city))
     planes += flag_planes
     card = model.ModelCard(
         version="",
@@ -111,7 +118,7 @@ def _fit(settings: config.Classify, rows: Sequence[Labelled], known: Rules, prog
         data=dict(Counter(row.source.rpartition("-")[0] or row.source for row in rows)),
         window=_window(rows),
         temperature=area_figures["temperature"],
-        threshold=area_figures["threshold"],
+        threshold=1.0,
         promise=PROMISE,
         measures={f"out of fold, {name}": round(value, 4) for name, value in area_figures.items()},
         areas=by_area,
@@ -120,19 +127,27 @@ def _fit(settings: config.Classify, rows: Sequence[Labelled], known: Rules, prog
     return _write(settings.models, card, vocabulary, planes, {"area": areas, "kind": KINDS, "flag": FLAGS})
 
 
+def _families(areas: Sequence[str], city: Organisation) -> NDArray[Any]:
+    """The number of the unit each area leads to; a place-split area is a family of its own."""
+    units = [city.areas[area].unit or area for area in areas]
+    names = sorted(set(units))
+    return np.array([names.index(unit) for unit in units])
+
+
 def _area_figures(
-    scores: NDArray[Any], labels: NDArray[Any], areas: Sequence[str]
+    scores: NDArray[Any], labels: NDArray[Any], areas: Sequence[str], families: NDArray[Any]
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     temperature = learning.temperature_of(scores, labels)
     likely = model.softmax(scores, temperature)
     chosen = likely.argmax(axis=1)
     right = chosen == labels
+    unit_right = families[chosen] == families[labels]
     best = np.argsort(-likely, axis=1)[:, :3]
     figures = {
         "temperature": temperature,
-        "threshold": learning.threshold_for_precision(likely.max(axis=1), right, PROMISE),
         "area top-1": float(right.mean()),
         "area top-3": float((best == labels[:, None]).any(axis=1).mean()),
+        "unit top-1": float(unit_right.mean()),
         "calibration error": learning.calibration_error(likely.max(axis=1), right),
     }
     by_area = {
@@ -151,7 +166,7 @@ def _fit_kind(rows: Sequence[Labelled], examples: Examples, groups: NDArray[Any]
     """A plane whose scores are logarithms of probabilities but for a constant, and the share that was right."""
     known = np.flatnonzero(np.array([row.kind in KINDS for row in rows]))
     labels = np.array([KINDS.index(row.kind) for row in rows if row.kind in KINDS])
-    kinds = Examples(examples.matrix[known], labels, examples.snippet[known])
+    kinds = Examples(examples.matrix[known], labels, examples.snippet[known], len(KINDS))
     tested = np.flatnonzero(~kinds.snippet)
     scores = learning.out_of_fold(kinds, groups[known], tested, learning.fit_several)
     temperature = learning.temperature_of(scores, labels[tested])
@@ -175,7 +190,11 @@ def _fit_flags(
     planes, thresholds = [], {}
     for flag in FLAGS:
         labels = np.array([int(flag in (row.flags or ())) for row in flagged])
-        raised = Examples(examples.matrix[told], labels, examples.snippet[told])
+        if labels[tested].sum() < _LEAST_FLAGGED:  # too few to learn from: the rules alone decide
+            planes.append(Planes(np.zeros((examples.matrix.shape[1], 1)), np.full(1, -1.0)))
+            thresholds[flag] = 0.0
+            continue
+        raised = Examples(examples.matrix[told], labels, examples.snippet[told], 2)
         scores = learning.out_of_fold(raised, groups[told], tested, learning.fit_binary)[:, 0]
         slope, offset = learning.log_odds(scores, labels[tested])
         odds = slope * scores + offset + hits[flag]
@@ -221,13 +240,15 @@ def _judge(
 ) -> model.ModelCard:
     """Measure the new version beside the current one, and use it when the gate opens."""
     progress(f"jämför med modellen i bruk på {len(held)} brev")
+    card = model.load_card(settings.models / version)
+    card = replace(card, threshold=evaluate.threshold(classify.load(settings, version), held, now.date(), PROMISE))
+    model.save_card(settings.models / version, card)
     figures = _figures(settings, version, held, now)
     try:
         standing = _figures(settings, None, held, now)
     except model.ModelError:  # none in use, or one that is damaged: the new one can only be better
         standing = {}
     opened = better(figures, standing)
-    card = model.load_card(settings.models / version)
     measures = dict(card.measures) | {name: round(value, 4) for name, value in figures.items()} | {"used": int(opened)}
     card = replace(card, measures=measures)
     model.save_card(settings.models / version, card)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailrouter.classify import text as texts
@@ -17,8 +18,10 @@ if TYPE_CHECKING:  # numpy is loaded only with the model
     from mailrouter.classify.model import Model, Scores
 
 SHOWN = 5  # candidates in a verdict
+_UNITS_FIRST = 3  # the first so many candidates lead to different units
 _BATCH = 256  # texts scored at a time, so that thousands of lines need no more memory than these
-_FOREIGN = 0.5  # factor on a probability for a mail in another language than most of the training mails
+_FOREIGN = 0.35  # factor on the probability of a mail in a language that hardly any training mail has
+_LEARNT = frozenset(["sv", "en"])  # languages with training mails enough that probabilities hold, by measurement
 _ELSEWHERE = "grannkommun"  # a matter in another municipality has no district of ours
 _WORDS_SHOWN = 4
 
@@ -65,7 +68,7 @@ class Classifier:
             flags=self._flags(scores["flag"], hits),
             language=language,
             reasons=(*_rule_reasons(hits), *self._words(located, first), *self._place_reason(finding, candidates[0])),
-            abstain=candidates[0].probability < self.model.card.threshold,
+            abstain=language not in _LEARNT or candidates[0].probability < self.model.card.threshold,
             by=self.by,
         )
 
@@ -81,18 +84,38 @@ class Classifier:
             if rule.then.decision is not None:
                 raised[labels.index(rule.then.decision)] += DECISION
         likely = softmax(raised, 1.0).astype(scores.dtype)
-        return likely if language == "sv" else likely * _FOREIGN
+        return likely if language in _LEARNT else likely * _FOREIGN
 
     def _candidates(self, likely: "Scores", district: str | None, on: date) -> tuple[Candidate, ...]:
+        """The likeliest area, then the best areas of the two next likeliest units, then the next areas.
+
+        A person chooses between förvaltningar: three shades of one of them would hide the others.
+        """
         labels = self.model.heads["area"]
+        ranked = [int(index) for index in likely.argsort()[::-1]]
+        families: dict[str, float] = {}
+        best: dict[str, int] = {}
+        for index in ranked:
+            family = self._families[index]
+            families[family] = families.get(family, 0.0) + float(likely[index])
+            best.setdefault(family, index)
+        others = sorted(families.keys() - {self._families[ranked[0]]}, key=lambda family: -families[family])
+        first = [ranked[0], *(best[family] for family in others[: _UNITS_FIRST - 1])]
+        chosen = first + [index for index in ranked if index not in first][: SHOWN - len(first)]
         return tuple(
             Candidate(
                 area=labels[index],
                 unit=self.organisation.unit_for(labels[index], district, on),
                 probability=round(float(likely[index]), 4),
             )
-            for index in likely.argsort()[::-1][:SHOWN]
+            for index in chosen
         )
+
+    @cached_property
+    def _families(self) -> list[str]:
+        """For each area of the model the unit it leads to, or itself when a place decides."""
+        areas = (self.organisation.areas[label] for label in self.model.heads["area"])
+        return [area.unit or area.id for area in areas]
 
     def _flags(self, scores: "Scores", hits: Sequence[Rule]) -> tuple[str, ...]:
         """Warnings whose log odds, the rules' weights added, reach the threshold on the card."""

@@ -66,7 +66,7 @@ class Candidate:
 class Verdict:
     """What classify says of a letter. ``by`` names the rules' hash and the model's version."""
 
-    candidates: tuple[Candidate, ...]  # best first, at least three
+    candidates: tuple[Candidate, ...]  # best first, at least three; the first three lead to different units
     kind: str
     district: str | None
     flags: tuple[str, ...]
