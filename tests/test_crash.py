@@ -19,7 +19,17 @@ from sqlmodel import select
 from mailrouter import config, diarium, organisation, seal, triage
 from mailrouter.reports.reconcile import reconcile
 from mailrouter.store import Store
-from mailrouter.tables import Assignment, AssignmentState, Attempt, Case, Dispatch, DispatchKind, Event, Mail
+from mailrouter.tables import (
+    Assignment,
+    AssignmentState,
+    Attempt,
+    Case,
+    Dispatch,
+    DispatchKind,
+    DispatchState,
+    Event,
+    Mail,
+)
 from mailrouter.triage import Choice
 from tests.mails import octets
 from tests.register import take_and_read
@@ -108,8 +118,9 @@ def _forwards(service: Service) -> list[Message]:
     return [message_from_bytes(file.read_bytes()) for file in files]
 
 
-def _is_sent(service: Service) -> bool:
-    return all(row["state"] == "sent" for row in service.json("outbox"))
+def _is_sent(db: Store) -> bool:
+    with db.read() as session:
+        return {dispatch.state for dispatch in session.exec(select(Dispatch))} == {DispatchState.SENT}
 
 
 def _assert_whole(db: Store) -> None:
@@ -159,7 +170,7 @@ def test_a_role_killed_at(roles: Roles, db: Store, role: str, event: str, copies
         if not event.startswith("forward"):
             _confirm(db, case_id)
         forwards = until(lambda: _forwards(service), 60)
-        until(lambda: _is_sent(service), 60)
+        until(lambda: _is_sent(db), 60)
         forwards = _forwards(service)
     assert 1 <= len(forwards) <= copies
     assert len({forward["Message-ID"] for forward in forwards}) == 1
