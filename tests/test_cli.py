@@ -157,3 +157,18 @@ def test_the_duplicate_stands_in_the_sum(db: Store, store_url: str, tmp_path: Pa
     assert {key: result[key] for key in ("received", "cases", "joined", "duplicates", "quarantined")} == {
         "received": 2, "cases": 1, "joined": 0, "duplicates": 1, "quarantined": 0,
     }  # fmt: skip
+
+
+def test_letter_tells_what_is_understood(tmp_path: Path) -> None:
+    """One mail as JSON with the agreed keys; many paths on standard input, one result a line."""
+    mail = tmp_path / "lampa.eml"
+    mail.write_bytes(octets(body="Lampan är trasig.\n\n-- \nAnna"))
+    understood = json.loads(_run("letter", str(mail), "--json").stdout)
+    assert set(understood) >= {
+        "from_name", "from_email", "reply_to", "to", "subject", "date", "text", "reply_text", "quoted", "signature",
+        "attachments", "nature", "report", "form", "language", "defects",
+    }  # fmt: skip
+    assert (understood["from_email"], understood["nature"]) == ("anna@post.example", "human")
+    assert understood["reply_text"] == "Lampan är trasig."
+    many = _run("letter", "--jsonl", stdin=f"{mail}\n{mail}\n")
+    assert [json.loads(line)["subject"] for line in many.stdout.splitlines()] == ["Trasig lampa"] * 2

@@ -14,6 +14,7 @@ ROOMS = {
     "check": "service",
     "health": "service",
     "suggest": "judging",
+    "letter": "letters",
     "train": "judging",
     "units": "judging",
     "case": "decisions",
