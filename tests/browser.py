@@ -91,7 +91,7 @@ def window(
         locale="sv-SE",
         color_scheme="dark" if dark else "light",
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     opened = Window(context, page, address, [], [])
     context.on("request", lambda request: opened.asked.append(request.url))

@@ -1,6 +1,5 @@
 """Servers and stores that tests share; each server starts once."""
 
-import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,6 @@ from mailrouter import config, store
 from tests.browser import chromium
 from tests.servers.dovecot import Dovecot, dovecot
 from tests.servers.postgres import Postgres, postgres
-
-_COUNT = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -56,16 +53,17 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a migrated, empty database of each kind: every test that uses it runs on both."""
     if request.param == "sqlite":
         file = tmp_path / "mailrouter.db"
         file.write_bytes(request.getfixturevalue("migrated_sqlite"))
-        return f"sqlite:///{file}"
+        yield f"sqlite:///{file}"
+        return
     server: Postgres = request.getfixturevalue("postgres_server")
-    name = f"test_{next(_COUNT)}"
-    server.sql(f"CREATE DATABASE {name} TEMPLATE template_mailrouter")
-    return server.url(name)
+    name = server.take_database()
+    yield server.url(name)
+    server.give_back_database(name)
 
 
 @pytest.fixture
