@@ -177,8 +177,16 @@ def temperature_of(scores: Array, labels: Array) -> float:
 
 def log_odds(scores: Array, labels: Array) -> tuple[float, float]:
     """Slope and offset that turn a margin into the log of the odds (Platt scaling)."""
+    if len(np.unique(labels)) < 2:  # always or never right: nothing to correct
+        return 1.0, 0.0
     learnt = LogisticRegression(C=10.0).fit(scores.reshape(-1, 1), labels)
     return float(learnt.coef_[0, 0]), float(learnt.intercept_[0])
+
+
+def logit(likely: Array) -> Array:
+    """Log odds of probabilities."""
+    bounded = np.clip(likely, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(bounded / (1 - bounded)))
 
 
 def threshold_for_recall(scores: Array, labels: Array, recall: float) -> float:

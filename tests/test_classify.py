@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def classifier() -> Classifier:
     return classify.load(SETTINGS)
 
 
-def verdict_on(classifier: Classifier, body: str, subject: str = "", **more: object) -> Verdict:
+def verdict_on(classifier: Classifier, body: str, subject: str = "", **more: Any) -> Verdict:
     return classifier.classify([Query("1", subject, body, **more)], TODAY)[0]
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,8 +22,8 @@ WORDS = {
 FRAMES = ["Varför är {} så dålig?", "Tack för {}!", "Jag undrar över {} hos oss.", "{} fungerar inte i dag."]
 
 
-def mails(frames: list[str], start: int = 0) -> list[dict]:
-    made = []
+def mails(frames: list[str], start: int = 0) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
     for area, words in WORDS.items():
         for word in words:
             for frame in frames:
@@ -32,7 +33,7 @@ def mails(frames: list[str], start: int = 0) -> list[dict]:
     return made
 
 
-def written(file: Path, rows: list[dict]) -> None:
+def written(file: Path, rows: list[dict[str, Any]]) -> None:
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +19,7 @@ def city() -> Organisation:
     return organisation.load(SHIPPED)
 
 
-def small() -> dict:
+def small() -> dict[str, Any]:
     """The least file that is a city: two units, two areas, one district."""
     return {
         "version": 1,
@@ -34,7 +35,7 @@ def small() -> dict:
     }
 
 
-def written(folder: Path, content: dict) -> Path:
+def written(folder: Path, content: dict[str, Any]) -> Path:
     file = folder / "organisation.yaml"
     file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     return file
@@ -117,11 +118,11 @@ def test_reorganisation_of_2023_is_an_edit(tmp_path: Path) -> None:
     assert after == ["stadsbyggnad", "stadsmiljo", "stadsmiljo", "stadsfastighet", "exploatering"]
 
 
-def unit(name: str, **more: object) -> dict:
+def unit(name: str, **more: object) -> dict[str, Any]:
     return {"id": name, "name": name, "kind": "forvaltning", "mailbox": f"{name}@stad.example", **more}
 
 
-def edited(path: list, value: object) -> dict:
+def edited(path: list[Any], value: object) -> dict[str, Any]:
     """The small city with one value changed."""
     content = small()
     place = content
@@ -151,7 +152,7 @@ def edited(path: list, value: object) -> dict:
         ({"version": 1, "units": [], "areas": []}, "districts: "),
     ],
 )
-def test_a_fault_is_a_sentence(tmp_path: Path, content: dict, sentence: str) -> None:
+def test_a_fault_is_a_sentence(tmp_path: Path, content: dict[str, Any], sentence: str) -> None:
     """A file that cannot be used is refused with what is wrong and where."""
     with pytest.raises(OrganisationError) as refused:
         organisation.load(written(tmp_path, content))

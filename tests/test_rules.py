@@ -1,6 +1,7 @@
 """Rules as data: what they match, what is wrong with them, and that the shipped ones keep their own examples."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ def city() -> Organisation:
     return organisation.load(SETTINGS.organisation)
 
 
-def rule(**changes: object) -> dict:
+def rule(**changes: object) -> dict[str, Any]:
     return {
         "name": "snö",
         "why": "Brevet handlar om snö.",
@@ -30,7 +31,7 @@ def rule(**changes: object) -> dict:
     } | changes
 
 
-def written(folder: Path, *listed: dict) -> Path:
+def written(folder: Path, *listed: dict[str, Any]) -> Path:
     (folder / "rules.yaml").write_text(yaml.safe_dump({"rules": list(listed)}, allow_unicode=True), encoding="utf-8")
     return folder
 
@@ -89,7 +90,9 @@ def test_words_meet_their_inflections(
         ({"automatic": True}, Seen(Query("1", "", "x")), False),
     ],
 )
-def test_conditions_must_all_hold(tmp_path: Path, city: Organisation, when: dict, seen: Seen, expected: bool) -> None:
+def test_conditions_must_all_hold(
+    tmp_path: Path, city: Organisation, when: dict[str, Any], seen: Seen, expected: bool
+) -> None:
     """Words, regular expressions, sender, form field, language, place and origin are each obeyed."""
     assert hits(written(tmp_path, rule(when=when)), city, seen) is expected
 
@@ -112,7 +115,7 @@ def test_conditions_must_all_hold(tmp_path: Path, city: Organisation, when: dict
         ({"why": None}, "the rule snö: why"),
     ],
 )
-def test_a_wrong_rule_is_a_sentence(tmp_path: Path, city: Organisation, changes: dict, sentence: str) -> None:
+def test_a_wrong_rule_is_a_sentence(tmp_path: Path, city: Organisation, changes: dict[str, Any], sentence: str) -> None:
     """A rule that cannot be used, or does not keep its examples, is named with its fault."""
     faults = rules.check(written(tmp_path, rule(**changes)), city)
     assert len(faults) == 1

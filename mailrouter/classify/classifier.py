@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailrouter.classify import text as texts
-from mailrouter.classify.language import language_of
+from mailrouter.classify.language import SMALL_WORDS, language_of
 from mailrouter.classify.rules import DECISION, Rule, Rules, Seen
 from mailrouter.classify.values import FLAGS, Candidate, Query, Reason, Verdict
 from mailrouter.gazetteer import Finding
@@ -74,16 +74,16 @@ class Classifier:
 
     def _areas(self, scores: "Scores", hits: Sequence[Rule], language: str) -> "Scores":
         """Probabilities of all areas after the rules' weights."""
-        from mailrouter.classify.model import softmax  # noqa: PLC0415
+        from mailrouter.classify.model import calibrated, softmax  # noqa: PLC0415
 
-        labels = self.model.heads["area"]
-        raised = scores / self.model.card.temperature
+        card, labels = self.model.card, self.model.heads["area"]
+        raised = scores / card.temperature
         for rule in hits:
             if rule.then.area is not None:
                 raised[labels.index(rule.then.area)] += rule.then.weight
             if rule.then.decision is not None:
                 raised[labels.index(rule.then.decision)] += DECISION
-        likely = softmax(raised, 1.0).astype(scores.dtype)
+        likely = calibrated(softmax(raised, 1.0), card.sharpness, card.shift).astype(scores.dtype)
         return likely if language in _LEARNT else likely * _FOREIGN
 
     def _candidates(self, likely: "Scores", district: str | None, on: date) -> tuple[Candidate, ...]:
@@ -129,7 +129,7 @@ class Classifier:
         """The words that spoke most for the area."""
         column = self.model.heads["area"].index(area)
         weighed = self.model.words_for(located, column)
-        named = [(word, weight) for word, weight in weighed if len(word) > 2 and not word.isdigit()][:_WORDS_SHOWN]
+        named = [(word, weight) for word, weight in weighed if _telling(word)][:_WORDS_SHOWN]
         if not named:
             return ()
         quoted = ", ".join(f"”{word}”" for word, _ in named)
@@ -144,6 +144,11 @@ class Classifier:
         place = finding.places[0]
         name = self.organisation.districts[place.district].name
         return (Reason("place", f"”{place.written}” ligger i stadsområde {name}.", place.weight),)
+
+
+def _telling(word: str) -> bool:
+    """True for a word that a person would accept as a reason."""
+    return len(word) > 2 and not word.isdigit() and word not in SMALL_WORDS
 
 
 def _best(labels: Sequence[str], scores: "Scores", hits: Sequence[Rule]) -> str:

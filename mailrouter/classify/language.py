@@ -11,7 +11,7 @@ _SMALL = """
     och att det är som på jag inte har för med till av ett den vi ni från kan om när men så var vill min mitt hej
     ska vår er där eller mig tack nu hur sig finns varit bara hos utan blir over fran nar ar pa for
 """
-_SWEDISH = frozenset(_SMALL.split())
+SMALL_WORDS = frozenset(_SMALL.split())  # those that Swedish text is full of and that say nothing of the matter
 _PLAINLY = 0.12  # share of Swedish small words above which nothing else comes near
 _SHORTEST = 4  # words; less says nothing
 
@@ -21,7 +21,7 @@ def language_of(text: str) -> str:
     words = texts.words(text)
     if len(words) < _SHORTEST:
         return "sv" if text.isascii() or not _foreign_script(text) else _judged(text)
-    if sum(word in _SWEDISH for word in words) >= _PLAINLY * len(words):
+    if sum(word in SMALL_WORDS for word in words) >= _PLAINLY * len(words):
         return "sv"
     return _judged(text)
 

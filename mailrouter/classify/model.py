@@ -36,7 +36,9 @@ class ModelCard:
     promise: float
     measures: Mapping[str, float] = field(default_factory=dict)
     areas: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # area -> precision, recall, rows
-    thresholds: Mapping[str, float] = field(default_factory=dict)  # flag -> probability that raises it
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # flag -> log odds that raise it
+    sharpness: float = 1.0  # the log odds of the likeliest area times this, plus `shift`, are those that held
+    shift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,15 @@ def softmax(scores: NDArray[Any], temperature: float) -> NDArray[Any]:
     raised = scores / temperature
     raised = np.exp(raised - raised.max(axis=-1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def calibrated(likely: NDArray[Any], sharpness: float, shift: float) -> NDArray[Any]:
+    """One text's probabilities, the largest corrected by Platt scaling of its log odds; the rest share what is left."""
+    first = float(np.clip(likely.max(), 1e-6, 1 - 1e-6))
+    corrected = 1 / (1 + np.exp(-(sharpness * np.log(first / (1 - first)) + shift)))
+    scaled = np.minimum(likely * (1 - corrected) / (1 - first), corrected)
+    scaled[likely.argmax()] = corrected
+    return np.asarray(scaled)
 
 
 def quantised(weights: NDArray[Any], least: float) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
