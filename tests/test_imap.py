@@ -397,7 +397,7 @@ def test_bodies_are_not_formatted_for_a_log(imap_server: Dovecot, user: str) -> 
     folder.open()
     lines: list[logging.LogRecord] = []
     handler = logging.Handler()
-    handler.emit = lines.append  # type: ignore[method-assign]  # a handler that keeps what it is given
+    handler.emit = lines.append  # type: ignore[method-assign,assignment]  # it keeps what it is given
     logger = logging.getLogger("imapclient.imaplib")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)

@@ -88,7 +88,9 @@ def test_a_mail_that_is_listed_and_never_given_is_held(db: Store, watch: Watch) 
 
 def test_a_refusal_is_narrowed_down_to_its_mail(db: Store, watch: Watch) -> None:
     """The server says NO to a batch: its mails are fetched one by one, and only the culprit is held, in its words."""
-    mails = {1: lambda _: given(FIRST), 2: lambda _: given(SECOND), 3: lambda _: given(THIRD)}
+    mails: dict[int, Callable[[int], bytes | None]] = {
+        1: lambda _: given(FIRST), 2: lambda _: given(SECOND), 3: lambda _: given(THIRD)
+    }  # fmt: skip
     with odd_imap(OddImap(mails, refused={2})) as server:
         doors = watch(server)
         until(lambda: len(stored(db)) == 2)

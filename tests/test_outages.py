@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def stopped(server: Postgres) -> Iterator[None]:
 
 
 @pytest.fixture
-def outage(db: Store, request: pytest.FixtureRequest) -> Callable[[], "Iterator[None]"]:
+def outage(db: Store, request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[None]]:
     """The database goes away for the length of a block."""
     if db.sqlite:
         return lambda: locked(db)
@@ -85,7 +85,9 @@ def outage(db: Store, request: pytest.FixtureRequest) -> Callable[[], "Iterator[
     return lambda: stopped(server)
 
 
-def test_a_database_that_is_away(db: Store, outage: Callable[[], "Iterator[None]"], imap_server: Dovecot) -> None:
+def test_a_database_that_is_away(
+    db: Store, outage: Callable[[], AbstractContextManager[None]], imap_server: Dovecot
+) -> None:
     """SMTP says 451, IMAP leaves mail and cursor as they are; afterwards both are taken without a restart."""
     user = f"outage-{db.engine.dialect.name}"
     with doors_on(db, box(imap_server, user)) as doors:
