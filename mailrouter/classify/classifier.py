@@ -24,6 +24,11 @@ _FOREIGN = 0.35  # factor on the probability of a mail in a language that hardly
 _LEARNT = frozenset(["sv", "en"])  # languages with training mails enough that probabilities hold, by measurement
 _ELSEWHERE = "grannkommun"  # a matter in another municipality has no district of ours
 _WORDS_SHOWN = 4
+_GREETING = """
+    hejsan hallå tjena tack vänliga hälsning hälsningar fråga frågor svar svara snarast snälla hjälp hjälpa ring ringa
+    mejla kontakta ärende ärendet undrar behöver kunna vänligen test hello thanks question please
+"""
+_EMPTY = frozenset(_GREETING.split())
 
 
 class Classifier:
@@ -68,7 +73,9 @@ class Classifier:
             flags=self._flags(scores["flag"], hits),
             language=language,
             reasons=(*_rule_reasons(hits), *self._words(located, first), *self._place_reason(finding, candidates[0])),
-            abstain=language not in _LEARNT or candidates[0].probability < self.model.card.threshold,
+            abstain=language not in _LEARNT
+            or not _says_something(located.words)
+            or candidates[0].probability < self.model.card.threshold,
             by=self.by,
         )
 
@@ -149,6 +156,11 @@ class Classifier:
 def _telling(word: str) -> bool:
     """True for a word that a person would accept as a reason."""
     return len(word) > 2 and not word.isdigit() and word not in SMALL_WORDS
+
+
+def _says_something(words: Sequence[str]) -> bool:
+    """True with two words that more than greet and ask; less than that is never called sure."""
+    return len({word for word in words if len(word) > 3 and _telling(word) and word not in _EMPTY}) >= 2
 
 
 def _best(labels: Sequence[str], scores: "Scores", hits: Sequence[Rule]) -> str:
