@@ -16,6 +16,7 @@ ROOMS = {
     "suggest": "judging",
     "letter": "letters",
     "train": "judging",
+    "model": "judging",
     "units": "judging",
     "case": "decisions",
     "outbox": "decisions",

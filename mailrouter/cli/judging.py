@@ -89,7 +89,44 @@ def train(config_file: Path | None, seed_only: bool) -> None:
     settings = load(config_file)
     confirmed = [] if seed_only else _confirmed(settings)
     card = training.train(settings.classify, confirmed, click.echo, now=datetime.now(UTC))
-    click.echo(f"Model {card.version} is made; its card is {settings.classify.models / card.version / 'card.json'}")
+    used = "is in use" if card.measures["used"] else "is not used: the one in use is as good or better"
+    click.echo(f"Model {card.version} {used}. Its card: {settings.classify.models / card.version / 'card.json'}")
+
+
+@click.group()
+def model() -> None:
+    """Model versions: list them, choose one."""
+
+
+@model.command("list", epilog="Example: mailrouter model list")
+@config_option
+@json_option
+def list_models(config_file: Path | None, as_json: bool) -> None:
+    """List the model versions with what they reached; the one in use is marked."""
+    from mailrouter.classify.model import current_version, load_card  # noqa: PLC0415 (as above)
+
+    folder = config.load(config_file).classify.models
+    current = current_version(folder)
+    cards = [load_card(card.parent) for card in sorted(folder.glob("*/card.json"))]
+    rows = [
+        {"version": card.version, "in_use": card.version == current, "made_at": card.made_at, **card.measures}
+        for card in cards
+    ]
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table([row | {"in_use": "yes" if row["in_use"] else ""} for row in rows], ("version", "in_use", "made_at"))
+
+
+@model.command("use", epilog="Example: mailrouter model use 2026-11-22-5a96a2")
+@click.argument("version")
+@config_option
+def use_model(version: str, config_file: Path | None) -> None:
+    """Use another version; the way back when a new one disappoints. A running service takes it at its next start."""
+    from mailrouter import training  # noqa: PLC0415 (as above)
+
+    training.use(config.load(config_file).classify.models, version)
+    click.echo(f"Model {version} is in use from the next start.")
 
 
 def _confirmed(settings: config.Settings) -> list[Labelled]:
@@ -131,4 +168,4 @@ def units(query: str, config_file: Path | None, as_json: bool) -> None:
         echo_table(rows, ("id", "name", "mailbox"))
 
 
-COMMANDS: dict[str, click.Command] = {"suggest": suggest, "train": train, "units": units}
+COMMANDS: dict[str, click.Command] = {"suggest": suggest, "train": train, "model": model, "units": units}
