@@ -44,6 +44,7 @@ def test_a_working_day_by_keyboard(db: Store, address: str, browser: Browser) ->
         page.keyboard.press("?")
         expect(page.get_by_role("dialog", name="Kortkommandon")).to_be_visible()
         page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog", name="Kortkommandon")).to_be_hidden()
         page.keyboard.press("Enter")
         page.wait_for_url(f"**/arende/{second}*")
         expect(page.get_by_role("status").first).to_contain_text(f"{first}: Mottagare bekräftades")
