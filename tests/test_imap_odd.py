@@ -12,7 +12,7 @@ from mailrouter.doors.run import Doors
 from mailrouter.store import Store
 from mailrouter.tables import Mail, Mailbox, RawMail
 from tests.mails import octets
-from tests.servers.odd_imap import OddImap, given, odd_imap
+from tests.servers.odd_imap import Answer, OddImap, given, odd_imap
 from tests.waiting import until
 
 FIRST, SECOND, THIRD = (octets(key=str(number)) for number in range(3))
@@ -128,3 +128,15 @@ def test_an_answer_that_is_none_shows_no_mail(db: Store, watch: Watch) -> None:
         assert until(lambda: status(doors)["last_error"]) == "the server's answer could not be understood"
         assert until(lambda: status(doors)["held"]) == {"1": "the connection breaks when it is fetched"}
         until(lambda: stored(db) == [SECOND])
+
+
+@pytest.mark.parametrize(
+    ("before", "when"),
+    [([], "SEARCH 1"), ([], "IDLE"), ([5], "SEARCH 1"), ([5], "SEARCH 2"), ([5], "IDLE")],
+)
+def test_news_that_are_told_once_are_heard(db: Store, watch: Watch, before: list[int], when: str) -> None:
+    """A mail announced beside another answer, or in the packet that opens IDLE, does not wait for the next poll."""
+    mails: dict[int, Answer] = {uid: lambda _: given(SECOND) for uid in before}
+    with odd_imap(OddImap(mails, arriving={9: lambda _: given(FIRST)}, when=when)) as server:
+        watch(server)
+        until(lambda: FIRST in stored(db))

@@ -78,6 +78,7 @@ class Folder:
         selected = self._client.select_folder(self.name, readonly=not self._move_to)
         if b"UIDVALIDITY" not in selected:
             raise FolderError("the server gives no UIDVALIDITY, so its UIDs mean nothing (RFC 3501 2.3.1.1)")
+        self.announced()  # what SELECT says is no news: it is looked at next
         self.uidvalidity = int(selected[b"UIDVALIDITY"])
         self._uidnext = int(selected.get(b"UIDNEXT", 0))
 
@@ -159,11 +160,21 @@ class Folder:
             poller.poll(seconds * 1000)
             return
         self._client.idle()
-        server = self._client.socket()
-        poller.register(server, select.POLLIN)
-        if not (isinstance(server, ssl.SSLSocket) and server.pending()):
+        poller.register(self._client.socket(), select.POLLIN)
+        if not self._told_already():
             poller.poll(seconds * 1000)
         self._client.idle_done()
+
+    def _told_already(self) -> bool:
+        """True when news came in the packet that opened IDLE: they are read in already, and the socket is silent."""
+        server = self._client.socket()
+        server.setblocking(False)
+        try:
+            return bool(self._client._imap.file.peek(1))
+        except OSError:  # TLS has nothing yet
+            return False
+        finally:
+            server.settimeout(self._account.timeout_seconds)
 
     def cut(self) -> None:
         """Break the connection, from whichever thread: whoever waits for the server hears of it at once."""

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 300.0
+LOOKS = 5  # without finding anything, before waiting although news are announced
 STOP_SECONDS = 2.0  # time to finish what is under way before the connection is cut
 _JITTER = secrets.SystemRandom()
 
@@ -107,8 +108,9 @@ class Watcher:
             found = puller.pull()
             self._failures, self._error, self._looked_at = 0, "", datetime.now(UTC)
             looks = 0 if found else looks + 1
-            # What came in while we looked was announced already, and IDLE would not say it again.
-            if not found and not (folder.announced() and looks == 1):
+            # What came in while we looked was announced already, and IDLE would not say it again. A server
+            # that announces with every answer is not looked at for ever.
+            if not found and not (folder.announced() and looks < LOOKS):
                 folder.wait(min(self._account.poll_seconds, self._account.idle_seconds), self._wake)
                 looks = 0
 

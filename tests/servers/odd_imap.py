@@ -23,6 +23,9 @@ class OddImap:
     mails: dict[int, Answer]
     refused: set[int] = field(default_factory=set)  # a FETCH of one of these is answered NO
     uidvalidity: str = "OK [UIDVALIDITY 7] fine"
+    arriving: dict[int, Answer] = field(default_factory=dict)  # come in at the moment that ``when`` names
+    when: str = ""  # "IDLE", or "SEARCH 2": announced with its answer and never again
+    searches: int = 0
     fetches: list[list[int]] = field(default_factory=list)
     port: int = 0
 
@@ -32,15 +35,28 @@ class OddImap:
             client.sendall(b"* PREAUTH odd\r\n")
             for line in lines:
                 tag, command, rest = (line.decode().strip() + "  ").split(" ", 2)
+                if command.upper() == "IDLE":
+                    client.sendall(b"+ idling\r\n" + self._come("IDLE"))
+                    lines.readline()
                 client.sendall(self._answer(command.upper(), rest.strip()) + tag.encode() + self._end(command, rest))
+
+    def _come(self, moment: str) -> bytes:
+        """The announcement of what comes in at ``moment``, if anything does."""
+        if moment != self.when:
+            return b""
+        self.when = ""
+        self.mails |= self.arriving
+        return b"* %d EXISTS\r\n" % len(self.mails)
 
     def _answer(self, command: str, rest: str) -> bytes:
         if command == "CAPABILITY":
-            return b"* CAPABILITY IMAP4rev1\r\n"
+            return b"* CAPABILITY IMAP4rev1 IDLE\r\n"
         if command == "EXAMINE":
             return f"* {len(self.mails)} EXISTS\r\n* {self.uidvalidity}\r\n".encode()
         if rest.startswith("SEARCH"):
-            return b"* SEARCH " + b" ".join(b"%d" % uid for uid in self.mails) + b"\r\n"
+            self.searches += 1
+            found = b"* SEARCH " + b" ".join(b"%d" % uid for uid in self.mails) + b"\r\n"
+            return found + self._come(f"SEARCH {self.searches}")
         if "BODY.PEEK[]" in rest:
             asked = self._uids(rest)
             self.fetches.append(asked)
