@@ -16,12 +16,11 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import bindparam, insert, update
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from mailrouter import number, workdays
-from mailrouter.store import BulkInsert, draw_ids
+from mailrouter.store import BulkInsert, draw_ids, plain
 from mailrouter.tables import (
     Assignment,
     AssignmentState,
@@ -115,21 +114,15 @@ DISPATCH_MOVES: frozenset[tuple[DispatchState, DispatchState]] = frozenset(
 )
 
 
-# Tables and not classes: the way every mail goes does without the unit of work of the ORM.
-_SERIES = SQLModel.metadata.tables["series"]
-_LOCK_SERIES = select(_SERIES.c.last).where(_SERIES.c.year == bindparam("of")).with_for_update()
-_TAKE_SERIALS = (
-    update(_SERIES)
-    .where(_SERIES.c.year == bindparam("of"))
-    .values(last=_SERIES.c.last + bindparam("count"))
-    .returning(_SERIES.c.last)
-)
 _INSERT_CASES = BulkInsert(
     "register_case", "id", "number", "year", "serial", "state", "kind", "subject", "subject_public", "sender",
     "sender_name", "wants_answer", "district", "flags", "language", "arrived_on", "opened_at", "answer_due",
     "attention", "last_event", "last_hash",
 )  # fmt: skip
 _INSERT_EVENTS = BulkInsert("event", "case_id", "sequence", "at", "kind", "actor", "detail", "previous_hash", "hash")
+
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 class DiariumError(Exception):
@@ -174,10 +167,11 @@ class OpenedCase:
 
 def lock_series(session: Session, year: int) -> None:
     """Lock the year's series until the transaction ends: intakes of all nodes pass here one by one."""
-    if session.connection().execute(_LOCK_SERIES, {"of": year}).first() is None:
+    locked = "SELECT last FROM series WHERE year = ? FOR UPDATE"
+    if plain(session, locked, year).first() is None:
         with suppress(IntegrityError), session.begin_nested():  # another node may open the year just now
-            session.execute(insert(_SERIES), {"year": year, "last": 0})
-        session.connection().execute(_LOCK_SERIES, {"of": year}).one()
+            plain(session, "INSERT INTO series (year, last) VALUES (?, 0)", year)
+        plain(session, locked, year).one()
 
 
 def open_cases(
@@ -232,11 +226,11 @@ def _take_serials(session: Session, years: Sequence[int]) -> list[int]:
     """The next serial of its year for each of ``years``, in order."""
     following = {}
     for year, count in sorted(Counter(years).items()):
-        taking = {"of": year, "count": count}
-        last = session.connection().execute(_TAKE_SERIALS, taking).scalar()
+        take = "UPDATE series SET last = last + ? WHERE year = ? RETURNING last"
+        last = plain(session, take, count, year).scalar()
         if last is None:
             lock_series(session, year)
-            last = session.connection().execute(_TAKE_SERIALS, taking).scalar_one()
+            last = plain(session, take, count, year).scalar_one()
         following[year] = itertools.count(last - count + 1)
     return [next(following[year]) for year in years]
 
@@ -324,8 +318,7 @@ def event_hash(
 ) -> str:
     """sha256 over all that an event says and the hash before it; any change of either shows."""
     said = [previous, of, sequence, at.timestamp(), kind, actor, detail]
-    canonical = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL(said).encode()).hexdigest()
 
 
 def broken_links(of: str, last_event: int, last_hash: str, events: Iterable[Event]) -> list[str]:

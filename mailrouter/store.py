@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Dialect, Engine, event, insert, literal, make_url, or_, text
+from sqlalchemy import URL, ColumnElement, CursorResult, Dialect, Engine, event, insert, literal, make_url, or_, text
 from sqlalchemy import create_engine as sa_create_engine
 from sqlmodel import Session, SQLModel, col, select
 
@@ -152,10 +153,27 @@ def draw_ids(session: Session, table: str, count: int) -> list[int]:
     Only inside ``write``: SQLite's one writer makes the highest key and one the next; PostgreSQL has a sequence.
     """
     if session.get_bind().dialect.name == "sqlite":
-        highest = session.connection().exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {table}").scalar_one()  # noqa: S608
+        highest = plain(session, f"SELECT coalesce(max(id), 0) FROM {table}").scalar_one()  # noqa: S608
         return list(range(highest + 1, highest + 1 + count))
-    drawn = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
-    return list(session.execute(drawn, {"table": table, "count": count}).scalars())
+    drawn = "SELECT nextval(pg_get_serial_sequence(?, 'id')) FROM generate_series(1, ?)"
+    return list(plain(session, drawn, table, count).scalars())
+
+
+def plain(session: Session, sql: str, *values: Any) -> CursorResult[Any]:
+    """Run SQL that both databases take, with ``?`` for a value and for the inside of ``IN (?)`` when that is a list.
+
+    For the way that every mail goes: what Core adds to a statement costs more than the statement.
+    SQLite knows no FOR UPDATE and needs none, since ``write`` has its only lock.
+    """
+    connection = session.connection()
+    sqlite = connection.dialect.name == "sqlite"
+    head, *rest = (sql.removesuffix(" FOR UPDATE") if sqlite else sql).split("?")
+    written, given = [head], []
+    for value, part in zip(values, rest, strict=True):
+        several = value if isinstance(value, list) else [value]
+        written += [", ".join(["?" if sqlite else "%s"] * len(several)), part]
+        given += several
+    return connection.exec_driver_sql("".join(written), tuple(given))
 
 
 class BulkInsert:
@@ -168,25 +186,33 @@ class BulkInsert:
     def __init__(self, table: str, *columns: str) -> None:
         self._table = SQLModel.metadata.tables[table]
         self._columns = [column for column in self._table.columns if column.key in columns]
-        self._prepared: dict[str, tuple[str, list[tuple[str, Any]]]] = {}
+        self._keys = [column.key for column in self._columns]
+        self._pick = itemgetter(*self._keys)
+        self._prepared: dict[str, tuple[str, list[tuple[int, Any]]]] = {}
 
     def __call__(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert ``rows``, each with all the columns."""
         connection = session.connection()
-        sql, values = self._for(connection.dialect)
-        given: list[Any]
+        sql, conversions = self._for(connection.dialect)
+        picked = [[*self._pick(row)] for row in rows]
+        for index, convert in conversions:
+            before, converted = object(), None
+            for row in picked:
+                if row[index] is not before:  # neighbours often share a moment or a state
+                    before = row[index]
+                    converted = convert(before)
+                row[index] = converted
         if connection.dialect.positional:
-            given = [tuple(convert(row[key]) if convert else row[key] for key, convert in values) for row in rows]
+            connection.exec_driver_sql(sql, [tuple(row) for row in picked])
         else:
-            given = [{key: convert(row[key]) if convert else row[key] for key, convert in values} for row in rows]
-        connection.exec_driver_sql(sql, given)
+            connection.exec_driver_sql(sql, [dict(zip(self._keys, row, strict=True)) for row in picked])
 
-    def _for(self, dialect: Dialect) -> tuple[str, list[tuple[str, Any]]]:
+    def _for(self, dialect: Dialect) -> tuple[str, list[tuple[int, Any]]]:
         if dialect.name not in self._prepared:
-            keys = [column.key for column in self._columns]
-            compiled = insert(self._table).compile(dialect=dialect, column_keys=keys)
-            values = [(c.key, c.type.dialect_impl(dialect).bind_processor(dialect)) for c in self._columns]
-            self._prepared[dialect.name] = str(compiled), values
+            sql = str(insert(self._table).compile(dialect=dialect, column_keys=self._keys))
+            processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in self._columns]
+            conversions = [(index, convert) for index, convert in enumerate(processors) if convert]
+            self._prepared[dialect.name] = sql, conversions
         return self._prepared[dialect.name]
 
 

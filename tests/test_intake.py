@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,21 +45,32 @@ def subjects(db: Store) -> list[str]:
         return list(session.exec(select(Mail.subject).order_by(col(Mail.id))))
 
 
-def refuse(db: Store, condition: str) -> None:
-    """Have the database refuse mails with ``condition``, as it would a value it cannot store."""
+@contextmanager
+def refusing(db: Store, condition: str) -> Iterator[None]:
+    """The database refuses mails with ``condition``, as it would a value it cannot store."""
+    make, undo = _ON_SQLITE if db.sqlite else _ON_POSTGRESQL
     with db.engine.begin() as connection:
-        if db.sqlite:
-            connection.exec_driver_sql(
-                f"CREATE TRIGGER refuse BEFORE INSERT ON mail WHEN {condition} "
-                "BEGIN SELECT RAISE(ABORT, 'refused'); END"
-            )
-            return
-        connection.exec_driver_sql(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
-        )
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER refuse BEFORE INSERT ON mail FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()"
-        )
+        for statement in make:
+            connection.exec_driver_sql(statement.format(condition=condition))
+    try:
+        yield
+    finally:
+        with db.engine.begin() as connection:
+            for statement in undo:
+                connection.exec_driver_sql(statement)
+
+
+_ON_SQLITE = (
+    ["CREATE TRIGGER refuse BEFORE INSERT ON mail WHEN {condition} BEGIN SELECT RAISE(ABORT, 'refused'); END"],
+    ["DROP TRIGGER refuse"],
+)
+_ON_POSTGRESQL = (
+    [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON mail FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()",
+    ],
+    ["DROP TRIGGER refuse ON mail", "DROP FUNCTION refuse()"],
+)
 
 
 def commits(db: Store) -> list[Any]:
@@ -95,10 +107,10 @@ def test_sixteen_senders_get_gapless_numbers(db: Store, intake: Intake) -> None:
 
 def test_a_mail_the_database_refuses_does_not_hold_up_the_others(db: Store, intake: Intake) -> None:
     """It is registered with its octets alone, the mails of the same batch as they are."""
-    refuse(db, "NEW.subject = 'poison'")
     wanted = ["a", "poison", "b", "poison", "c"]
-    parcel = intake.submit([arrival(index, subject) for index, subject in enumerate(wanted)])
-    assert len({taken.number for taken in parcel.result(30)}) == 5
+    with refusing(db, "NEW.subject = 'poison'"):
+        parcel = intake.submit([arrival(index, subject) for index, subject in enumerate(wanted)])
+        assert len({taken.number for taken in parcel.result(30)}) == 5
     assert subjects(db) == ["a", "", "b", "", "c"]
     with db.read() as session:
         defects = session.exec(select(Mail.defects).order_by(col(Mail.id))).all()
@@ -109,19 +121,19 @@ def test_a_mail_the_database_refuses_does_not_hold_up_the_others(db: Store, inta
 
 def test_parcels_stand_or_fall_by_themselves(db: Store, intake: Intake) -> None:
     """A mail that cannot be stored in any form fails its own parcel, and its cursor stays; the others are taken."""
-    refuse(db, "NEW.source = 'imap:bad'")
     bad = Arrival(octets(key="bad"), "imap:bad", "INBOX/1/2", datetime.now(UTC))
-    with db.write() as session:
-        diarium.lock_series(session, YEAR)
-        first = intake.submit([arrival("first")])
-        until(lambda: not intake.waiting())
-        before = intake.submit([arrival(1, "before")])
-        failing = intake.submit([arrival(2, "beside"), bad], Cursor("bad", "INBOX", 1, 2))
-        after = intake.submit([arrival(3, "after")])
-    for parcel in (first, before, after):
-        parcel.result(30)
-    with pytest.raises(DBAPIError):
-        failing.result(30)
+    with refusing(db, "NEW.source = 'imap:bad'"):
+        with db.write() as session:
+            diarium.lock_series(session, YEAR)
+            first = intake.submit([arrival("first")])
+            until(lambda: not intake.waiting())
+            before = intake.submit([arrival(1, "before")])
+            failing = intake.submit([arrival(2, "beside"), bad], Cursor("bad", "INBOX", 1, 2))
+            after = intake.submit([arrival(3, "after")])
+        for parcel in (first, before, after):
+            parcel.result(30)
+        with pytest.raises(DBAPIError):
+            failing.result(30)
     assert sorted(subjects(db)) == ["Trasig lampa", "after", "before", "beside"]
     with db.read() as session:
         assert session.exec(select(Mailbox)).all() == []

@@ -10,6 +10,7 @@ that drips octets does not keep its place for ever, a connection must also finis
 
 import asyncio
 import logging
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import Any, cast
 from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
+from mailrouter.doors.bell import Bell
 from mailrouter.doors.data import DataCollector
 from mailrouter.doors.intake import Intake
 from mailrouter.doors.recipients import Recipients
@@ -53,6 +55,7 @@ class Shared:
     """What the connections of a process share; only the loop's thread changes it."""
 
     intake: Intake
+    bell: Bell
     recipients: Recipients
     hostname: str
     max_bytes: int
@@ -126,6 +129,7 @@ class Session(SMTP):
         self.command_size_limits = defaultdict(lambda: COMMAND_OCTETS)  # aiosmtpd shares one among all connections
         self.in_data = False
         self._shared = shared
+        self._deadline = self._armed_for = math.inf
         self._renew_patience()
 
     # ---- the connection
@@ -169,11 +173,22 @@ class Session(SMTP):
         return str(await super().handle_exception(error))
 
     def _timeout_cb(self) -> None:
-        self.dismiss(TIMEOUT)
+        if self.loop.time() < self._deadline:
+            self._arm()
+        else:
+            self.dismiss(TIMEOUT)
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        patience = max(self._patience_ends - self.loop.time(), 0.001)
-        super()._reset_timeout(min(duration or self._shared.command_seconds, patience))
+        """Move the deadline; the timer is left alone unless it would ring too late, since this is done all the time."""
+        self._deadline = min(self.loop.time() + (duration or self._shared.command_seconds), self._patience_ends)
+        if self._deadline < self._armed_for:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        self._armed_for = self._deadline
+        self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _renew_patience(self) -> None:
         self._patience_ends = self.loop.time() + self._shared.mail_seconds
@@ -284,7 +299,7 @@ class Session(SMTP):
                 future = await asyncio.to_thread(self._shared.intake.submit, [arrival])
             else:
                 future = self._shared.intake.submit([arrival])
-            (taken,) = await asyncio.wrap_future(future)
+            (taken,) = await self._shared.bell.wait(future)
         return taken
 
 

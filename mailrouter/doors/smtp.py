@@ -11,6 +11,7 @@ from typing import Any
 import uvloop
 
 from mailrouter.config import Settings
+from mailrouter.doors.bell import Bell
 from mailrouter.doors.intake import Intake
 from mailrouter.doors.listen import bind, server_tls
 from mailrouter.doors.recipients import Recipients
@@ -30,9 +31,9 @@ class SmtpDoor:
         smtp = settings.smtp
         self._listen = {"smtp": smtp.listen, "lmtp": smtp.lmtp_listen}
         self._sockets: dict[str, socket.socket] = {}
-        self._ended = threading.Event()
         self._shared = Shared(
             intake=intake,
+            bell=Bell(),
             recipients=Recipients(settings),
             hostname=smtp.hostname,
             max_bytes=smtp.max_bytes,
@@ -103,6 +104,8 @@ class SmtpDoor:
 
     async def _serve(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._shared.bell.hang()
+        self._shared.intake.tell(self._shared.bell.ring)
         servers = []
         for name, listening in self._sockets.items():
             kind = Session if name == "smtp" else LmtpSession
