@@ -84,7 +84,7 @@ def _split(confirmed: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled
 def _fit(
     settings: config.Classify, rows: Sequence[Labelled], city: Organisation, progress: Progress, now: datetime
 ) -> str:
-    progress(f"läser {len(rows)} märkta brev")
+    progress(f"läser {len(rows)} märkta mejl")
     grams = [features.grams(texts.readable(row.query.subject, row.query.body)) for row in rows]
     vocabulary = features.learn_vocabulary(grams)
     matrix = vocabulary.matrix(grams)
@@ -99,7 +99,7 @@ def _fit(
     families = _families(areas, city)
     fit_areas = partial(learning.fit_areas, families=families)
     planes = [fit_areas(examples)]
-    progress("prövar ansvarsområden på brev som modellen inte sett")
+    progress("prövar ansvarsområden på mejl som modellen inte sett")
     scores = learning.out_of_fold(examples, groups, tested, fit_areas)
     plain = np.array([rows[int(index)].source.startswith(_PLAIN) for index in tested])
     area_figures, by_area = _area_figures(scores, examples.labels[tested], areas, families, plain)
@@ -250,7 +250,7 @@ def _judge(
     settings: config.Classify, version: str, held: Sequence[Labelled], progress: Progress, now: datetime
 ) -> model.ModelCard:
     """Measure the new version beside the current one, and use it when the gate opens."""
-    progress(f"jämför med modellen i bruk på {len(held)} brev")
+    progress(f"jämför med modellen i bruk på {len(held)} mejl")
     card = model.load_card(settings.models / version)
     card = replace(card, threshold=evaluate.threshold(classify.load(settings, version), held, now.date(), PROMISE))
     model.save_card(settings.models / version, card)

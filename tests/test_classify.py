@@ -145,6 +145,16 @@ def test_reasons_are_sentences(classifier: Classifier) -> None:
     assert any("Bergsjön" in reason.text for reason in found.reasons)
 
 
+def test_a_reason_names_its_words_as_they_are_written(classifier: Classifier) -> None:
+    """A page can mark in the mail what weighed: every word a reason rests on stands there letter for letter."""
+    body = "Jag söker FÖRSÖRJNINGSSTÖD och bor i Bergsjöns centrum. Försörjningsstöd är viktigt."
+    found = verdict_on(classifier, body)
+    by_kind = {reason.kind: reason.words for reason in found.reasons}
+    assert by_kind["place"] == ("Bergsjöns",)
+    assert {"FÖRSÖRJNINGSSTÖD", "Försörjningsstöd"} <= set(by_kind["word"])
+    assert all(word in body for word in by_kind["word"])
+
+
 def test_a_missing_place_is_said(classifier: Classifier) -> None:
     """Where the place decides and none is named, the reason says so."""
     found = verdict_on(classifier, "Jag vill söka försörjningsstöd.")

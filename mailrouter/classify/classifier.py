@@ -72,7 +72,11 @@ class Classifier:
             district=district,
             flags=self._flags(scores["flag"], hits),
             language=language,
-            reasons=(*_rule_reasons(hits), *self._words(located, first), *self._place_reason(finding, candidates[0])),
+            reasons=(
+                *_rule_reasons(hits),
+                *self._words(query, located, first),
+                *self._place_reason(finding, candidates[0]),
+            ),
             abstain=language not in _LEARNT
             or not _says_something(located.words)
             or candidates[0].probability < self.model.card.threshold,
@@ -132,7 +136,7 @@ class Classifier:
                 raised[rule.then.flag] += rule.then.weight
         return tuple(flag for flag in FLAGS if raised[flag] >= self.model.card.thresholds.get(flag, 0.0))
 
-    def _words(self, located: "Located", area: str) -> tuple[Reason, ...]:
+    def _words(self, query: Query, located: "Located", area: str) -> tuple[Reason, ...]:
         """The words that spoke most for the area."""
         column = self.model.heads["area"].index(area)
         weighed = self.model.words_for(located, column)
@@ -141,16 +145,20 @@ class Classifier:
             return ()
         quoted = ", ".join(f"”{word}”" for word, _ in named)
         name = self.organisation.areas[area].name
-        return (Reason("word", f"Orden {quoted} talar för {name}.", round(sum(weight for _, weight in named), 3)),)
+        text = f"Orden {quoted} talar för {name}." if len(named) > 1 else f"Ordet {quoted} talar för {name}."
+        forms = texts.written(texts.readable(query.subject, query.body), {word for word, _ in named})
+        return (Reason("word", text, round(sum(weight for _, weight in named), 3), words=forms),)
 
     def _place_reason(self, finding: Finding, first: Candidate) -> tuple[Reason, ...]:
         if not self.organisation.areas[first.area].place_split:
             return ()
         if first.unit is None:
-            return (Reason("place", "Stadsområdet avgör vem som svarar, men brevet säger inte var.", 0.0),)
+            return (Reason("place", "Stadsområdet avgör vem som svarar, men mejlet säger inte var.", 0.0),)
         place = finding.places[0]
         name = self.organisation.districts[place.district].name
-        return (Reason("place", f"”{place.written}” ligger i stadsområde {name}.", place.weight),)
+        return (
+            Reason("place", f"”{place.written}” ligger i stadsområde {name}.", place.weight, words=(place.written,)),
+        )
 
 
 def _telling(word: str) -> bool:

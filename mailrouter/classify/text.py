@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 import snowballstemmer
@@ -24,6 +25,12 @@ def readable(subject: str, body: str) -> str:
 def words(text: str) -> list[str]:
     """Lower-case words in order; digits become 0, since a number's size says more than its value."""
     return _DIGITS.sub("0", " ".join(_WORD.findall(text.lower()))).split(" ") if text else []
+
+
+def written(text: str, wanted: AbstractSet[str]) -> tuple[str, ...]:
+    """The forms in which a text has the wanted ``words``, each once, in the order of the text."""
+    forms = (form for form in _WORD.findall(text) if _DIGITS.sub("0", form.lower()) in wanted)
+    return tuple(dict.fromkeys(forms))
 
 
 def fold(text: str) -> str:

@@ -51,6 +51,8 @@ class Reason:
     kind: str
     text: str
     weight: float = 0.0
+    words: tuple[str, ...] = ()  # what of the mail it rests on, as written there; for word and place
+    cases: tuple[str, ...] = ()  # numbers of the earlier cases it rests on; for similar
 
 
 @dataclass(frozen=True, slots=True)
