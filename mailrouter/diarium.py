@@ -55,6 +55,13 @@ class EventKind(StrEnum):
     CLOSED = "closed"
     REOPENED = "reopened"
     NOTED = "noted"
+    UNDONE = "undone"
+    RECEIPT = "receipt"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    LINKED = "linked"
+    RESTRICTED = "restricted"
+    READ = "read"
 
 
 # An event that changes what a person at the desk would decide: a page older than it is stale.
@@ -69,6 +76,8 @@ DECISIVE = frozenset(
         EventKind.ANSWERED,
         EventKind.CLOSED,
         EventKind.REOPENED,
+        EventKind.UNDONE,
+        EventKind.RESTRICTED,
     }
 )
 
@@ -90,6 +99,8 @@ CASE_MOVES: dict[tuple[CaseState, EventKind], CaseState] = {
     (CaseState.CLOSED, EventKind.REOPENED): CaseState.OPEN,  # O
     (CaseState.CLOSED, EventKind.DELIVERY_FAILED): CaseState.OPEN,  # P
     (CaseState.ANSWERED, EventKind.DELIVERY_FAILED): CaseState.OPEN,  # Q
+    (CaseState.ROUTED, EventKind.UNDONE): CaseState.OPEN,  # R
+    (CaseState.CLOSED, EventKind.UNDONE): CaseState.OPEN,  # S
 }
 
 ASSIGNMENT_MOVES: frozenset[tuple[AssignmentState, AssignmentState]] = frozenset(
@@ -117,7 +128,7 @@ DISPATCH_MOVES: frozenset[tuple[DispatchState, DispatchState]] = frozenset(
 _INSERT_CASES = BulkInsert(
     "register_case", "id", "number", "year", "serial", "state", "kind", "subject", "subject_public", "sender",
     "sender_name", "wants_answer", "district", "flags", "language", "arrived_on", "opened_at", "answer_due",
-    "attention", "last_event", "last_hash",
+    "attention", "restricted", "contact", "last_event", "last_hash",
 )  # fmt: skip
 _INSERT_EVENTS = BulkInsert("event", "case_id", "sequence", "at", "kind", "actor", "detail", "previous_hash", "hash")
 
@@ -212,6 +223,8 @@ def open_cases(
             "opened_at": case.arrived_at,
             "answer_due": due[day],
             "attention": "",
+            "restricted": "",
+            "contact": "",
             "last_event": 1,
             "last_hash": event["hash"],
         }

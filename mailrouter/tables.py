@@ -85,6 +85,11 @@ class DispatchKind(StrEnum):
 
     FORWARD = "forward"
     REMINDER = "reminder"
+    DIGEST = "digest"  # all that a unit is to be reminded of on a day
+    COMPLETION = "completion"  # what the citizen wrote later, on its way to those who have the case (komplettering)
+    ACKNOWLEDGEMENT = "acknowledgement"  # to the citizen: it has come in
+    NOTICE = "notice"  # to the citizen: who has it now
+    ANSWER = "answer"  # to the citizen: what a servicevägledare wrote
 
 
 class Disposition(StrEnum):
@@ -93,6 +98,14 @@ class Disposition(StrEnum):
     CASE = "case"
     JOINED = "joined"
     DUPLICATE = "duplicate"
+
+
+class Restriction(StrEnum):
+    """Why only those named for it may see a case."""
+
+    SKYDDAD = "skyddad"  # protected personal data
+    ORO = "orosanmalan"  # report of a child at risk
+    VISSELBLASNING = "visselblasning"
 
 
 class Role(StrEnum):
@@ -170,6 +183,8 @@ class Case(SQLModel, table=True):
     attention: str = Field(default="", sa_type=Text)  # why the case came back to the desk, in Swedish
     suggestion: dict[str, Any] | None = Field(default=None, sa_type=JSON)  # a Verdict, as classify wrote it
     suggested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    restricted: str = Field(default="", sa_column_kwargs={"server_default": ""})  # a Restriction, or empty
+    contact: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})  # where the citizen is told
     last_event: int = 0  # Event.sequence of the newest event: the version a decision must have seen
     last_hash: str = ""
 
@@ -241,11 +256,16 @@ class Assignment(Claim, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     created_by: str
     answer_due: date
-    reminded: int = 0  # how many steps of deadline.remind_days_before are done
+    reminded: int = 0  # how many steps of the ladder are done
+    paused_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # the clock stands still since
+    pause_reason: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
 
 
 class Dispatch(Claim, table=True):
-    """One outgoing mail. ``token`` stands in its Message-ID and its reply address, so that answers come home."""
+    """One outgoing mail. ``token`` stands in its Message-ID and its reply address, so that answers come home.
+
+    A digest belongs to the first of the cases it tells of; ``detail`` names them all.
+    """
 
     __table_args__ = (Index("ix_dispatch_case", "case_id"), Index("ix_dispatch_due", "due_at"))
 
@@ -259,6 +279,8 @@ class Dispatch(Claim, table=True):
     state: DispatchState = Field(default=DispatchState.QUEUED, sa_type=_enum(DispatchState))
     created_at: datetime = Field(sa_type=UtcDateTime)
     settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    text: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})  # what a person wrote
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
 
 
 class Attempt(SQLModel, table=True):
@@ -272,6 +294,9 @@ class Attempt(SQLModel, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     outcome: str = ""  # sent, later, never; empty while under way or when the process died
     reply: str = Field(default="", sa_type=Text)
+    channel: str = Field(
+        default="", sa_column_kwargs={"server_default": ""}
+    )  # how it was secured, and whether DSN was asked
 
 
 class Event(SQLModel, table=True):
@@ -311,6 +336,10 @@ class User(SQLModel, table=True):
     password_hash: str
     role: Role = Field(sa_type=_enum(Role))
     unit: str = ""  # the unit of a registrator
+    clearances: list[str] = Field(  # the Restrictions whose cases may be read
+        default_factory=list, sa_type=JSON, sa_column_kwargs={"server_default": "[]"}
+    )
+    subject: str = Field(default="", sa_column_kwargs={"server_default": ""})  # who it is to the OpenID provider
     active: bool = True
     created_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -332,3 +361,68 @@ class Heartbeat(SQLModel, table=True):
     role: str = Field(primary_key=True)
     at: datetime = Field(sa_type=UtcDateTime)
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+
+
+class Presence(SQLModel, table=True):
+    """Somebody has a case open at the desk; the first to open it holds it for a while."""
+
+    case_id: int = Field(primary_key=True, foreign_key="register_case.id")
+    user_id: int = Field(primary_key=True, foreign_key="desk_user.id")
+    since: datetime = Field(sa_type=UtcDateTime)
+    seen_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class CaseLink(SQLModel, table=True):
+    """Two cases about the same: linked, never merged, since each counts."""
+
+    __tablename__ = "case_link"
+    __table_args__ = (Index("ix_case_link_earlier", "earlier_id"),)
+
+    case_id: int = Field(primary_key=True, foreign_key="register_case.id")
+    earlier_id: int = Field(primary_key=True, foreign_key="register_case.id")
+    why: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class AnswerTemplate(SQLModel, table=True):
+    """A text that servicevägledare begin from when they answer directly or refer somebody elsewhere."""
+
+    __tablename__ = "answer_template"
+
+    id: int = Field(default=None, primary_key=True)
+    title: str = Field(unique=True)
+    purpose: str  # answer, or refer
+    target: str = ""  # the unit outside that is referred to
+    text: str = Field(sa_type=Text)
+    active: bool = True
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+    changed_by: str
+
+
+class ApiClient(SQLModel, table=True):
+    """A program that may use the JSON API; only the hash of its token is kept."""
+
+    __tablename__ = "api_client"
+
+    id: int = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    token_hash: str = Field(unique=True)
+    scopes: list[str] = Field(default_factory=list, sa_type=JSON)
+    unit: str = ""  # the one unit whose cases it may see, or empty for all
+    active: bool = True
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Webhook(Claim, table=True):
+    """An address that is told of events in their order; ``last_event_id`` is the last one it took."""
+
+    id: int = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    url: str
+    secret: str  # signs what is sent (HMAC-SHA256)
+    kinds: list[str] = Field(default_factory=list, sa_type=JSON)  # event kinds; empty means all
+    active: bool = True
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    last_event_id: int = 0
+    last_status: str = Field(default="", sa_type=Text)

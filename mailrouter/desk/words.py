@@ -122,6 +122,13 @@ _EVENTS = {
     EventKind.ANSWERED: N_("Ärendet besvarades"),
     EventKind.CLOSED: N_("Ärendet avslutades"),
     EventKind.REOPENED: N_("Ärendet öppnades igen"),
+    EventKind.UNDONE: N_("Beslutet ångrades innan något skickades"),
+    EventKind.RECEIPT: N_("Ett automatiskt svar kom in och lades till ärendet"),
+    EventKind.PAUSED: N_("Svarstiden pausades"),
+    EventKind.RESUMED: N_("Svarstiden löper igen"),
+    EventKind.LINKED: N_("Ärendet kopplades till ett tidigare"),
+    EventKind.RESTRICTED: N_("Vem som får läsa ärendet ändrades"),
+    EventKind.READ: N_("Ärendet lästes"),
 }
 
 

@@ -1,0 +1,101 @@
+"""What desk, way back and other programs need: undo, pauses, restrictions, answers, links, clients, webhooks."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+from mailrouter.tables import UtcDateTime
+
+revision = "0002"
+down_revision = "0001"
+
+
+def _columns() -> dict[str, list[sa.Column[Any]]]:
+    """Columns are added one by one, never by a table made anew: SQLite would lose the rows that point to it."""
+    return {
+        "register_case": [
+            sa.Column("restricted", sa.String(), nullable=False, server_default=""),
+            sa.Column("contact", sa.Text(), nullable=False, server_default=""),
+        ],
+        "assignment": [
+            sa.Column("paused_at", UtcDateTime(), nullable=True),
+            sa.Column("pause_reason", sa.Text(), nullable=False, server_default=""),
+        ],
+        "dispatch": [
+            sa.Column("text", sa.Text(), nullable=False, server_default=""),
+            sa.Column("detail", sa.JSON(), nullable=False, server_default="{}"),
+        ],
+        "attempt": [sa.Column("channel", sa.String(), nullable=False, server_default="")],
+        "desk_user": [
+            sa.Column("clearances", sa.JSON(), nullable=False, server_default="[]"),
+            sa.Column("subject", sa.String(), nullable=False, server_default=""),
+        ],
+    }
+
+
+def upgrade() -> None:
+    for table, columns in _columns().items():
+        for column in columns:
+            op.add_column(table, column)
+    op.create_table(
+        "presence",
+        sa.Column("case_id", sa.Integer(), sa.ForeignKey("register_case.id"), primary_key=True),
+        sa.Column("user_id", sa.Integer(), sa.ForeignKey("desk_user.id"), primary_key=True),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("seen_at", UtcDateTime(), nullable=False),
+    )
+    op.create_table(
+        "case_link",
+        sa.Column("case_id", sa.Integer(), sa.ForeignKey("register_case.id"), primary_key=True),
+        sa.Column("earlier_id", sa.Integer(), sa.ForeignKey("register_case.id"), primary_key=True),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at", UtcDateTime(), nullable=False),
+    )
+    op.create_index("ix_case_link_earlier", "case_link", ["earlier_id"])
+    op.create_table(
+        "answer_template",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("title", sa.String(), nullable=False, unique=True),
+        sa.Column("purpose", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("changed_at", UtcDateTime(), nullable=False),
+        sa.Column("changed_by", sa.String(), nullable=False),
+    )
+    op.create_table(
+        "api_client",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(), nullable=False, unique=True),
+        sa.Column("token_hash", sa.String(), nullable=False, unique=True),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("unit", sa.String(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("last_used_at", UtcDateTime(), nullable=True),
+    )
+    op.create_table(
+        "webhook",
+        sa.Column("due_at", UtcDateTime(), nullable=True),
+        sa.Column("leased_until", UtcDateTime(), nullable=True),
+        sa.Column("leased_by", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(), nullable=False, unique=True),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("kinds", sa.JSON(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("last_event_id", sa.Integer(), nullable=False),
+        sa.Column("last_status", sa.Text(), nullable=False),
+    )
+
+
+def downgrade() -> None:
+    for table in ("webhook", "api_client", "answer_template", "case_link", "presence"):
+        op.drop_table(table)
+    for table, columns in _columns().items():
+        for column in columns:
+            op.drop_column(table, column.name)
