@@ -1,6 +1,7 @@
 """Each mail under tests/letters is named by its defect and read as its .json says."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def shown(letter: Letter) -> dict[str, Any]:
         "original_message_id": letter.report.original_message_id if letter.report else None,
         "fields": [list(pair) for pair in letter.fields],
         "forwarded_from": letter.forwarded_from.address if letter.forwarded_from else None,
+        "contact": asdict(letter.contact) if letter.contact else None,
         "defects": list(letter.defects),
     }
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def as_dict(read: Letter) -> dict[str, Any]:
         "nature": NATURES[read.nature],
         "report": _report(read.report) if read.report else None,
         "form": dict(read.fields),
+        "form_contact": asdict(read.contact) if read.contact else None,
         "forwarded_from": str(read.forwarded_from) if read.forwarded_from else None,
         "language": language_of(f"{read.subject}\n{read.text}"),
         "defects": list(read.defects),

@@ -2,6 +2,6 @@
 
 from mailrouter.letter.header import head
 from mailrouter.letter.parsing import parse
-from mailrouter.letter.values import Address, Attachment, Failure, Head, Letter, Nature, Report
+from mailrouter.letter.values import Address, Attachment, Contact, Failure, Head, Letter, Nature, Report
 
-__all__ = ["Address", "Attachment", "Failure", "Head", "Letter", "Nature", "Report", "head", "parse"]
+__all__ = ["Address", "Attachment", "Contact", "Failure", "Head", "Letter", "Nature", "Report", "head", "parse"]

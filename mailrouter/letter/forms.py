@@ -8,13 +8,26 @@ from importlib.resources import files
 
 import yaml
 
-from mailrouter.letter.values import Address
+from mailrouter.letter.values import Address, Contact
 
 FIELD_CHARS = 20_000
 SIGN_CHARS = 600
+CONTACT_CHARS = 200
 
 _LABEL_LINE = re.compile(r"\s{0,4}(?:[>*•-]\s+)?(?:\d{1,2}[.)]\s+)?[*_]{0,2}([^\n:|?*\t]{1,80}?)\s*[*_]{0,2}\s*"
                          r"(?:(?P<mark>[:|?]|\t)[*_:|?\s]*(?P<value>.*))?$")  # fmt: skip
+
+_MAILBOX = re.compile(r"[^\s<>\"'(),:;@\[\]]+@[^\s<>\"'(),:;@\[\]]+\.[^\W\d_]{2,}")
+_PHONE = re.compile(r"\+?\d[\d \t()/.–-]{4,20}\d")
+_NO = re.compile(
+    r"\W*(?:nej|inte|inget|nope|no|ei|anonym\w*|jag vill (?:inte|vara anonym)|0|false|falskt)\b", re.IGNORECASE
+)
+_YES = re.compile(
+    r"\W*(?:ja|japp|jo|gärna|absolut|yes|kyllä|x|on|1|true|sant|jag vill|återkoppla|kontakta mig)\b|"
+    r".*\b(?:via|per|på|med|genom) (?:e-?post|mejl|mail|e-?mail|telefon|brev|sms)\b|"
+    r"\W*(?:e-?post|mejl|mail|telefon|brev|sms)\W*$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +101,26 @@ def _fields(body: str, layout: Layout) -> tuple[tuple[str, str], ...]:
 
 def _words(found: tuple[tuple[str, str], ...], layout: Layout) -> str:
     return "\n\n".join(value for wanted in layout.words for name, value in found if name == wanted and value)
+
+
+def contact(form: Form) -> Contact:
+    """The citizen behind the form, out of the labels that every layout names alike."""
+    given: dict[str, str] = {}
+    for name, value in form.fields:
+        if value and name not in given:
+            given[name] = " ".join(value.split("\n\n", 1)[0].split())[:CONTACT_CHARS]
+    mailbox = _MAILBOX.search(given.get("E-post", "")[:CONTACT_CHARS])
+    phone = _PHONE.search(given.get("Telefon", ""))
+    return Contact(
+        name=" ".join(filter(None, (given.get("Namn"), given.get("Efternamn")))),
+        address=mailbox[0].rstrip(".") if mailbox else "",
+        phone=phone[0].strip() if phone else "",
+        wants_answer=_wants(given.get("Vill ha svar", "")),
+        place=given.get("Var", given.get("Adress", "")),
+    )
+
+
+def _wants(answer: str) -> bool | None:
+    if _NO.match(answer):
+        return False
+    return True if _YES.match(answer) else None

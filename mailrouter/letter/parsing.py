@@ -63,6 +63,7 @@ def _parse(octets: bytes) -> Letter:
         fields=words.form.fields if words.form else (),
         forwarded_from=words.forwarded_from,
         defects=tuple(dict.fromkeys(filter(None, defects))),
+        contact=forms.contact(words.form) if words.form else None,
     )
 
 

@@ -69,6 +69,21 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """Who filled in a web form, as far as the person wanted to say; each field may be empty.
+
+    Never the sender of the mail: that is the form's robot. An acknowledgement may go to ``address`` when
+    ``wants_answer`` is True, and never to From.
+    """
+
+    name: str
+    address: str  # local@domain, or empty: then the person is anonymous to us
+    phone: str
+    wants_answer: bool | None  # None: not asked, or not answered in a way that can be read
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """What the doors need to know before a mail is registered; read from the header section alone."""
 
@@ -106,3 +121,4 @@ class Letter:
     fields: tuple[tuple[str, str], ...]  # labelled fields of a web form, in order
     forwarded_from: Address | None  # the original sender of a mail that was forwarded inline or attached
     defects: tuple[str, ...]  # short kebab-case names of what was odd; "unreadable" means only octets are left
+    contact: Contact | None = None  # the citizen behind a web form; None for every other nature
