@@ -151,6 +151,15 @@ class Forward(Section):
     give_up_days: int = Field(5, ge=1, description="A forward still failing after this long goes back to the desk.")
 
 
+class Citizen(Section):
+    """The mails that citizens get by themselves: that it has come in, and who has it."""
+
+    acknowledge: bool = Field(True, description="Tell citizens who gave an address what becomes of their matter.")
+    most_a_day: int = Field(
+        5, ge=1, description="Most automatic mails to one address in 24 hours; no loop gets further, nor any mischief."
+    )
+
+
 class Deadline(Section):
     """The answer clock."""
 
@@ -166,7 +175,13 @@ class Desk(Section):
 
     listen: str = Field("127.0.0.1:8080", description="HOST:PORT of the desk.")
     base_url: str = Field("http://127.0.0.1:8080", description="Address people reach the desk at, used in links.")
+    public_url: str = Field(
+        "", description="Address of the pages that need no login, as in mails to citizens; empty means base_url."
+    )
     session_hours: int = Field(10, ge=1, description="A login lasts this long.")
+    undo_seconds: int = Field(
+        10, ge=0, le=120, description="What is decided at the desk leaves after this long, and can be undone until then."
+    )
     secure_cookies: bool = Field(False, description="Set to true behind HTTPS: cookies are then sent over TLS only.")
 
 
@@ -197,6 +212,7 @@ class Settings(BaseSettings):
     imap: list[ImapAccount] = []
     smarthost: Smarthost = Smarthost()
     forward: Forward = Forward()
+    citizen: Citizen = Citizen()
     deadline: Deadline = Deadline()
     desk: Desk = Desk()
     classify: Classify = Classify()

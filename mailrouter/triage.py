@@ -7,7 +7,7 @@ diarium's table and appends the event. The caller opens ``store.write()`` and co
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -77,10 +77,12 @@ def confirm(
     now: datetime,
     organisation: Organisation,
     settings: Settings,
+    delay: timedelta = timedelta(),
 ) -> Case:
     """Route the case: one Assignment and one forward Dispatch for each choice, in this transaction (T3).
 
     The event keeps what was suggested beside what was chosen: that is what the model learns from.
+    ``delay`` is how long the forwards wait, so that a person may take the decision back (undo.py).
     """
     case = _locked(session, case_id, seen)
     if not choices:
@@ -90,10 +92,11 @@ def confirm(
     _refuse_busy(session, case, choices)
     routes = [_route(case, choice, organisation, now, settings) for choice in choices]
     mail = opening_mail(session, case.id)
+    before = _before(case)
     assigned = []
     for unit, area, recipient in routes:
         assignment = _assign(session, case, unit, area, actor, now, settings, organisation)
-        session.add(_forward(case, assignment, mail, recipient, now))
+        session.add(_forward(case, assignment, mail, recipient, now, delay))
         assigned.append({"assignment": assignment.id, "unit": unit, "area": area})
     case.subject_public = _neutral_subject(case, routes[0][1], organisation)
     case.attention = ""
@@ -102,6 +105,7 @@ def confirm(
         "chosen": assigned,
         "suggested": suggested,
         "accepted": (suggested or {}).get("unit") == routes[0][0] and len(routes) == 1,
+        "before": before,
     }
     diarium.record(session, case, EventKind.CONFIRMED, actor=actor, now=now, detail=detail)
     return case
@@ -112,13 +116,19 @@ def close(
 ) -> Case:
     """End the case here. What is on its way to a förvaltning is withdrawn; what has arrived there stays there."""
     case = _locked(session, case_id, seen)
-    for assignment in assignments(session, case.id):
-        if assignment.state in LIVE:
-            diarium.move_assignment(assignment, AssignmentState.WITHDRAWN)
-            store.settle(assignment)
+    before = _before(case)
+    withdrawn = [part for part in assignments(session, case.id) if part.state in LIVE]
+    for part in withdrawn:
+        diarium.move_assignment(part, AssignmentState.WITHDRAWN)
+        store.settle(part)
     _cancel_queued(session, case.id)
     case.attention = ""
-    detail = {"reason": reason.value, "note": note}
+    detail = {
+        "reason": reason.value,
+        "note": note,
+        "withdrawn": [part.id for part in withdrawn],
+        "before": before,
+    }
     diarium.record(session, case, EventKind.CLOSED, actor=actor, now=now, detail=detail)
     return case
 
@@ -215,14 +225,20 @@ def opening_mail(session: Session, case_id: int) -> Mail:
 
 
 def decisions(session: Session) -> Iterable[tuple[Event, Case]]:
-    """Every confirmation, oldest first, with its case: what training learns from."""
+    """Every confirmation that stood, oldest first, with its case: what training learns from."""
     statement = (
         select(Event, Case)
         .join(Case, col(Case.id) == Event.case_id)
         .where(Event.kind == EventKind.CONFIRMED)
         .order_by(col(Event.id))
     )
-    yield from session.exec(statement.execution_options(yield_per=500))
+    taken_back = {
+        (event.case_id, event.detail["undid"])
+        for event in session.exec(select(Event).where(Event.kind == EventKind.UNDONE))
+    }
+    for event, case in session.exec(statement.execution_options(yield_per=500)):
+        if (event.case_id, event.sequence) not in taken_back:
+            yield event, case
 
 
 def _locked(session: Session, case_id: int, seen: int | None) -> Case:
@@ -230,6 +246,11 @@ def _locked(session: Session, case_id: int, seen: int | None) -> Case:
     if seen is not None:
         diarium.refuse_stale(session, case, seen)
     return case
+
+
+def _before(case: Case) -> dict[str, str]:
+    """What a decision changes of the case, kept so that it can be undone."""
+    return {"state": case.state.value, "attention": case.attention, "subject": case.subject_public}
 
 
 def _part(session: Session, case: Case, assignment_id: int) -> Assignment:
@@ -295,7 +316,9 @@ def _assign(
     return assignment
 
 
-def _forward(case: Case, assignment: Assignment, mail: Mail, recipient: str, now: datetime) -> Dispatch:
+def _forward(
+    case: Case, assignment: Assignment, mail: Mail, recipient: str, now: datetime, delay: timedelta
+) -> Dispatch:
     return Dispatch(
         case_id=case.id,
         assignment_id=assignment.id,
@@ -304,7 +327,7 @@ def _forward(case: Case, assignment: Assignment, mail: Mail, recipient: str, now
         recipient=recipient,
         token=number.new_token(),
         created_at=now,
-        due_at=now,
+        due_at=now + delay,
     )
 
 
@@ -316,7 +339,12 @@ def _cancel_queued(session: Session, case_id: int) -> None:
 
 
 def _neutral_subject(case: Case, area: str, organisation: Organisation) -> str:
-    """An ärendemening that tells the matter and nothing of the person (OSL 5 kap. 2 §)."""
+    """An ärendemening that tells the matter and nothing of the person (OSL 5 kap. 2 §).
+
+    Of a restricted case it tells nothing at all, whatever it was when it came in.
+    """
+    if case.restricted:
+        return case.subject_public
     kind = KINDS.get(case.kind, KINDS["ovrigt"])
     return f"{kind} – {organisation.areas[area].name}" if area else kind
 

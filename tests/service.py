@@ -55,7 +55,7 @@ class Service:
         tables = {
             "store": [f'url = "{self.store_url}"'],
             "smtp": [f'listen = "127.0.0.1:{self.smtp_port}"', f'recipients = ["{RECIPIENT}"]'],
-            "desk": [f'listen = "127.0.0.1:{self.desk_port}"', f'base_url = "{self.desk}"'],
+            "desk": ["undo_seconds = 0", f'listen = "127.0.0.1:{self.desk_port}"', f'base_url = "{self.desk}"'],
             "work": ["interval_seconds = 0.1"],
             "deadline": ["office_hours = [0, 24]"],
         }

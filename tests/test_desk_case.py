@@ -1,5 +1,7 @@
 """One case at the desk: what is shown, what is decided, and what happens when two decide at once."""
 
+from datetime import timedelta
+
 import pytest
 from sqlmodel import Session, col, select
 
@@ -7,7 +9,7 @@ from mailrouter import diarium, triage
 from mailrouter.config import Settings
 from mailrouter.diarium import EventKind
 from mailrouter.store import Store
-from mailrouter.tables import Assignment, AssignmentState, Case, CaseState, Dispatch, Event, Role
+from mailrouter.tables import Assignment, AssignmentState, Case, CaseState, Dispatch, DispatchState, Event, Role
 from mailrouter.triage import Choice
 from tests.clock import NOW
 from tests.desk import SCHOOLS, STREETS, WATER, Person, city, form_of, hire, letter, marked, open_desk, receive
@@ -310,3 +312,36 @@ def test_a_huge_form_is_refused(db: Store, eva: Person) -> None:
     refused = eva.client.post("/logga-in", data={"namn": "x" * 300_000})
     assert refused.status_code == 413
     assert "Det var för mycket text" in refused.text
+
+
+def test_what_was_just_done_can_be_undone(db: Store, eva: Person) -> None:
+    """The next page offers it for as long as nothing has left; the case opens again and says so."""
+    first, second = receive(db, letter("Trasig lampa"), letter("Skolfråga"))
+    after = eva.send(eva.look(first), "/bekrafta", val=LIGHT)
+    assert after.url.path == f"/arende/{second}"
+    assert "Går att ångra i <span data-left>10</span> sekunder." in after.text
+    again = eva.send(after, f"/{first}/angra")
+    assert again.url.path == f"/arende/{first}"
+    assert "Beslutet ångrades innan något skickades" in again.text
+    assert "/bekrafta" in again.text
+    with db.read() as session:
+        assert session.exec(select(Dispatch.state)).one() is DispatchState.CANCELLED
+    twice = eva.send(after, f"/{first}/angra")
+    assert twice.status_code == 409
+    sent = eva.send(eva.look(second), "/avsluta", skal="ej-arende")
+    with db.write() as session:
+        diarium.lock(session, _case(session, second).id)
+        triage.reopen(session, _case(session, second).id, reason="x", seen=None, actor="olle", now=NOW)
+    assert "olle hann före" in eva.send(sent, f"/{second}/angra").text
+
+
+def test_what_has_left_is_not_undone(db: Store, eva: Person) -> None:
+    """The refusal says so plainly, and the mail goes its way."""
+    (number,) = receive(db, letter("Trasig lampa"))
+    after = eva.send(eva.look(number), "/bekrafta", val=LIGHT)
+    with db.write() as session:
+        db.claim(session, Dispatch, NOW + timedelta(minutes=1), limit=1, lease=timedelta(minutes=5))
+    refused = eva.send(after, "/angra")
+    assert refused.status_code == 422
+    assert "Det är för sent att ångra" in refused.text
+    assert "/angra" not in eva.look(number).text

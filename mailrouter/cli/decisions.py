@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 from sqlmodel import Session
 
-from mailrouter import diarium, organisation, triage
+from mailrouter import diarium, organisation, triage, undo
 from mailrouter.cli.cases import case, outbox, summary
 from mailrouter.cli.common import config_option, echo_json, json_option, open_store
 from mailrouter.config import Settings
@@ -99,6 +99,13 @@ def _suggested(on: Decision) -> Choice:
 def close(on: Decision, reason: str, note: str) -> Case:
     """End a case without a forward: answered directly, referred elsewhere, or not a case."""
     return triage.close(on.session, on.case_id, CloseReason(reason), note=note, **on.who)
+
+
+@decision("undo", "undo 26-2223-G")
+def undo_last(on: Decision) -> Case:
+    """Take the last decision back, while nothing of it has left."""
+    within = timedelta(seconds=on.settings.desk.undo_seconds)
+    return undo.take_back(on.session, on.case_id, within=within, **on.who)
 
 
 @decision("release", "release 26-2223-G")

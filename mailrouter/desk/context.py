@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +57,7 @@ class Desk:
         self.languages = language.load(self.zone)
         self.environments = {code: _environment(spoken) for code, spoken in self.languages.items()}
         secure = self.settings.desk.secure_cookies
+        self.undo_window = timedelta(seconds=self.settings.desk.undo_seconds)
         self.login_cookie = "__Host-mailrouter" if secure else "mailrouter"
 
     def today(self) -> date:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from mailrouter import diarium, triage
+from mailrouter import diarium, triage, undo
 from mailrouter.desk import choices, queries, trays
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Field, ForbiddenError, Writer, require, see
@@ -90,6 +90,7 @@ def confirm(
             now=now,
             organisation=sent.desk.organisation,
             settings=sent.desk.settings,
+            delay=sent.desk.undo_window,
         )
 
     return _carry_out(sent, Act.SORT, decide, wish=wish)
@@ -139,6 +140,25 @@ def close(sent: ASent, skal: Field = "", hanvisad: Field = "", anteckning: Field
         )
 
     return _carry_out(sent, Act.SORT, decide, wish=Wish(note=anteckning))
+
+
+@router.post("/angra")
+def take_back(sent: ASent) -> Response:
+    """Undo the last decision while nothing of it has left."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        try:
+            return undo.take_back(
+                session, case.id, seen=sent.seen, actor=sent.visitor.name, now=now, within=sent.desk.undo_window
+            )
+        except IllegalMoveError:
+            raise
+        except triage.TriageError as error:
+            raise RefusedError(
+                sent.gettext("Det är för sent att ångra: beslutet är redan på väg. Öppna ärendet igen i stället.")
+            ) from error
+
+    return _carry_out(sent, Act.SORT, decide, stay=True)
 
 
 @router.post("/las-igen")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mailrouter import letter
+from mailrouter import letter, undo
 from mailrouter.desk import choices, done, queries
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Reader
@@ -98,7 +98,10 @@ def page(
         octets = queries.octets(session, file.case, mail.id) if mail else None
         following = queries.neighbour(session, visitor, wanted, file.case)
         before = queries.neighbour(session, visitor, wanted, file.case, back=True)
-        notice = done.notice(session, visitor, left)
+        now = desk.clock()
+        notice = done.notice(session, visitor, left, now=now, within=desk.undo_window)
+        if notice is None and undo.undoable(session, file.case, now=now, within=desk.undo_window):
+            notice = done.notice(session, visitor, number, now=now, within=desk.undo_window)
     read = letter.parse(octets) if octets is not None else None
     today = desk.today()
     candidates = choices.candidates(file.case.suggestion, desk.organisation, today)

@@ -42,7 +42,7 @@ def queue(
             return RedirectResponse(f"/arende/{named}", 303)
         shown = queries.page(session, visitor, wanted, before if backwards else after, backwards=backwards)
         counts = queries.counts(session, visitor)
-        notice = done.notice(session, visitor, klart)
+        notice = done.notice(session, visitor, klart, now=desk.clock(), within=desk.undo_window)
     links = _links(wanted, shown, after is not None, backwards)
     return desk.render(
         request,

@@ -105,6 +105,20 @@
     document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent);
   });
 
+  // What was just decided can be undone for a while; the figure counts down, nobody is told of each second.
+  document.querySelectorAll("form[data-undo]").forEach((form) => {
+    const left = form.querySelector("[data-left]");
+    const ends = Date.now() + Number(form.dataset.undo) * 1000;
+    const beat = setInterval(() => {
+      const seconds = Math.ceil((ends - Date.now()) / 1000);
+      if (seconds > 0) left.textContent = seconds;
+      else if (!form.dataset.sent) {
+        clearInterval(beat);
+        form.remove();
+      }
+    }, 250);
+  });
+
   // Keys
   const follow = (selector) => {
     const link = document.querySelector(selector);
@@ -143,6 +157,7 @@
     ArrowRight: () => follow("[data-key='next']"),
     k: () => follow("[data-key='previous']"),
     ArrowLeft: () => follow("[data-key='previous']"),
+    z: () => follow("[data-key='undo']"),
     u: () => follow(".steps > a"),
     "/": () => {
       byId("sok").focus();
