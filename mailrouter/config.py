@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 DEFAULTS = Path(__file__).parent.parent
+LINK_KEY_CHARS = 32
 
 
 class ConfigError(Exception):
@@ -65,6 +66,27 @@ class City(Section):
         description="Mail domains a forward may go to; any unit mailbox outside them stops the start.",
     )
     timezone: str = Field("Europe/Stockholm", description="Time zone of arrival days and due dates.")
+    link_key_file: Path | None = Field(
+        None,
+        description="File with the keys that sign links in mails, one a line: the first signs, all are accepted. "
+        "Without it a key is made and kept in the database.",
+    )
+    _link_keys: tuple[bytes, ...] = PrivateAttr(())
+
+    @property
+    def link_keys(self) -> tuple[bytes, ...]:
+        """The keys of ``link_key_file``; empty without one."""
+        return self._link_keys
+
+    @model_validator(mode="after")
+    def _read_link_keys(self) -> Self:
+        secret = _secret(None, self.link_key_file, "link_key")
+        if secret is not None:
+            keys = tuple(line.encode() for line in secret.get_secret_value().split())
+            if not keys or min(map(len, keys)) < LINK_KEY_CHARS:
+                raise ValueError(f"link_key_file: needs keys of at least {LINK_KEY_CHARS} characters, one a line")
+            self._link_keys = keys
+        return self
 
 
 class Store(Section):

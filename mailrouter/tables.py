@@ -267,7 +267,11 @@ class Dispatch(Claim, table=True):
     A digest belongs to the first of the cases it tells of; ``detail`` names them all.
     """
 
-    __table_args__ = (Index("ix_dispatch_case", "case_id"), Index("ix_dispatch_due", "due_at"))
+    __table_args__ = (
+        Index("ix_dispatch_case", "case_id"),
+        Index("ix_dispatch_due", "due_at"),
+        Index("ix_dispatch_recipient", "recipient", "created_at"),
+    )
 
     id: int = Field(default=None, primary_key=True)
     case_id: int = Field(foreign_key="register_case.id")
@@ -352,6 +356,16 @@ class Login(SQLModel, table=True):
     csrf: str
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class LinkKey(SQLModel, table=True):
+    """A key that signs the links in our mails, when the settings name no file with keys; the newest signs."""
+
+    __tablename__ = "link_key"
+
+    id: int = Field(default=None, primary_key=True)
+    secret: str  # 32 octets in hexadecimal
+    created_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Heartbeat(SQLModel, table=True):

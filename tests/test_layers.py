@@ -24,6 +24,7 @@ RANKS = {
     "migrations": 1,
     "organisation": 1,
     "settings_doc": 1,
+    "signing": 1,
     "smarthost": 1,
     "store": 1,
     "classify": 2,

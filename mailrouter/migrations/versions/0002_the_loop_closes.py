@@ -38,6 +38,7 @@ def upgrade() -> None:
     for table, columns in _columns().items():
         for column in columns:
             op.add_column(table, column)
+    op.create_index("ix_dispatch_recipient", "dispatch", ["recipient", "created_at"])
     op.create_table(
         "presence",
         sa.Column("case_id", sa.Integer(), sa.ForeignKey("register_case.id"), primary_key=True),
@@ -76,6 +77,12 @@ def upgrade() -> None:
         sa.Column("last_used_at", UtcDateTime(), nullable=True),
     )
     op.create_table(
+        "link_key",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+    )
+    op.create_table(
         "webhook",
         sa.Column("due_at", UtcDateTime(), nullable=True),
         sa.Column("leased_until", UtcDateTime(), nullable=True),
@@ -94,8 +101,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("webhook", "api_client", "answer_template", "case_link", "presence"):
+    for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence"):
         op.drop_table(table)
+    op.drop_index("ix_dispatch_recipient", "dispatch")
     for table, columns in _columns().items():
         for column in columns:
             op.drop_column(table, column.name)
