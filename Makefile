@@ -40,7 +40,7 @@ format: $(VENV)/test.stamp ## Format the code and mend what a linter can
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/test.stamp ## Measure durable accept beside Postfix (docs/performance.md)
+bench: $(VENV)/test.stamp ## Measure doors and reader beside the best (docs/performance.md)
 	@deploy/debian-packages $(TEST_PACKAGES)
 	@$(BIN)/python -m bench
 

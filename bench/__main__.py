@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import accept, pull
+from bench import accept, letters, pull
 from bench.table import HEADER
 
-MEASURES = {"accept": accept.measure, "pull": pull.measure}
+MEASURES = {"accept": accept.measure, "pull": pull.measure, "letters": letters.measure}
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ class Row:
 
 
 def _line(what: str, other: str, theirs: str, ours: str, ratio: str, floor: str, wish: str) -> str:
-    return f"{what:<46} {other:<8} {theirs:>20} {ours:>20} {ratio:>6} {floor:>6} {wish:>6}"
+    return f"{what:<46} {other:<16} {theirs:>20} {ours:>20} {ratio:>6} {floor:>6} {wish:>6}"
 
 
 HEADER = _line("mails a second: median [least-most]", "beside", "theirs", "ours", "ratio", "floor", "wish")

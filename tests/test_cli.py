@@ -172,3 +172,7 @@ def test_letter_tells_what_is_understood(tmp_path: Path) -> None:
     assert understood["reply_text"] == "Lampan är trasig."
     many = _run("letter", "--jsonl", stdin=f"{mail}\n{mail}\n")
     assert [json.loads(line)["subject"] for line in many.stdout.splitlines()] == ["Trasig lampa"] * 2
+    mail.with_suffix(".json").write_text(json.dumps({"subject": "Trasig lampa", "text": "Bron"}))
+    scored = json.loads(_run("letter", "--score", str(tmp_path), "--json").stdout)
+    assert [(row["field"], row["right"]) for row in scored["fields"]] == [("subject", 1), ("text", 0)]
+    assert scored["missed"] == [{"file": "lampa", "field": "text", "said": "'Lampan är trasig.'"}]

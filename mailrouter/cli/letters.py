@@ -11,8 +11,8 @@ import click
 
 from mailrouter import letter
 from mailrouter.classify.language import language_of
-from mailrouter.cli.common import echo_json, json_option
-from mailrouter.letter import Letter, Nature
+from mailrouter.cli.common import echo_json, echo_table, json_option
+from mailrouter.letter import Letter, Nature, scores
 from mailrouter.letter.values import Report
 
 # The names other programs know; a web form is a person's mail, told apart by its fields.
@@ -33,19 +33,29 @@ NATURES = {
 
 @click.command(
     "letter",
-    epilog="Examples: mailrouter letter complaint.eml    find mails -name '*.eml' | mailrouter letter --jsonl",
+    epilog="Examples: mailrouter letter complaint.eml    find mails -name '*.eml' | mailrouter letter --jsonl    "
+    "mailrouter letter --score tests/letters",
 )
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @json_option
 @click.option("--jsonl", is_flag=True, help="Read paths from standard input; print one JSON object a line.")
-def letter_command(files: tuple[Path, ...], as_json: bool, jsonl: bool) -> None:
+@click.option(
+    "--score",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Compare each NAME.eml in this folder with what NAME.json expects; print the share right for each field.",
+)
+def letter_command(files: tuple[Path, ...], as_json: bool, jsonl: bool, folder: Path | None) -> None:
     """Show what is understood of mails.
 
     Sender, text, the citizen's own words, attachments, nature, delivery reports and form fields. Needs neither
     register nor configuration.
     """
-    if bool(files) == jsonl:
-        raise click.UsageError("give either .eml files, or --jsonl and their paths on standard input")
+    if [bool(files), jsonl, folder is not None].count(True) != 1:
+        raise click.UsageError("give .eml files, or --jsonl and paths on standard input, or --score and a folder")
+    if folder is not None:
+        _print_scores(folder, as_json=as_json)
+        return
     if jsonl:
         for understood in _understood(Path(line.rstrip("\n")) for line in sys.stdin if line.strip()):
             click.echo(json.dumps(understood, ensure_ascii=False))
@@ -58,6 +68,23 @@ def letter_command(files: tuple[Path, ...], as_json: bool, jsonl: bool) -> None:
         for key, value in understood.items():
             click.echo(f"{key:<14} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
         click.echo()
+
+
+def _print_scores(folder: Path, *, as_json: bool) -> None:
+    try:
+        found = scores.score(folder)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{folder}: {error}") from error
+    rows = [
+        {"field": name, "mails": asked, "right": found.right[name], "share": f"{found.right[name] / asked:.1%}"}
+        for name, asked in sorted(found.asked.items())
+    ]
+    if as_json:
+        echo_json({"fields": rows, "missed": [asdict(miss) for miss in found.missed]})
+        return
+    echo_table(rows, ["field", "mails", "right", "share"])
+    for miss in found.missed:
+        click.echo(f"{miss.file}: {miss.field}: {miss.said}", err=True)
 
 
 def _understood(files: Iterable[Path]) -> Iterator[dict[str, Any]]:

@@ -21,13 +21,9 @@ _ENCODED = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
 
 def one(value: bytes) -> Address:
     """The first mailbox of a From, Sender or Reply-To field; NOBODY when there is none."""
-    match = _PLAIN.fullmatch(value) if len(value) < PLAIN_OCTETS else None
-    if match is not None:
-        name = match[1] if match[1] is not None else match[2]
-        return Address(_name(fields.decode(name)), fields.decode(match[3]))
-    match = _BARE.fullmatch(value) if len(value) < PLAIN_OCTETS else None
-    if match is not None:
-        return Address("", fields.decode(match[1]))
+    plain = _plain(value)
+    if plain is not None:
+        return plain
     found = many(value)
     number = next((number for number, address in enumerate(found) if address.address), None)
     if number is None:
@@ -37,8 +33,23 @@ def one(value: bytes) -> Address:
     return Address(name, found[number].address)
 
 
+def _plain(value: bytes) -> Address | None:
+    """A field that holds one mailbox in the common form, or None."""
+    if len(value) >= PLAIN_OCTETS:
+        return None
+    match = _PLAIN.fullmatch(value)
+    if match is not None:
+        name = match[1] if match[1] is not None else match[2]
+        return Address(_name(fields.decode(name)), fields.decode(match[3]))
+    match = _BARE.fullmatch(value)
+    return Address("", fields.decode(match[1])) if match is not None else None
+
+
 def many(value: bytes) -> tuple[Address, ...]:
     """All mailboxes of an address field, at most ADDRESS_COUNT; group names fall away."""
+    plain = _plain(value)
+    if plain is not None:
+        return (plain,)
     raw = value[:ADDRESS_OCTETS]
     text = raw.decode("ascii") if raw.isascii() else fields.unlabelled(raw)
     text = re.sub(r"[\r\n]+[ \t]*", " ", text).replace("\0", "").strip()

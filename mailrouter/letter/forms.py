@@ -35,7 +35,7 @@ class Layout:
     """One form: see the head of ``forms.yaml``. ``labels`` leads from a folded wording to the name shown."""
 
     id: str
-    signs: tuple[re.Pattern[str], ...]
+    signs: re.Pattern[str]
     least: int
     labels: Mapping[str, str]
     words: tuple[str, ...]
@@ -61,7 +61,7 @@ def load(text: str) -> tuple[Layout, ...]:
     return tuple(
         Layout(
             id=entry["id"],
-            signs=tuple(re.compile(sign) for sign in entry["signs"]),
+            signs=re.compile("|".join(f"(?:{sign})" for sign in entry["signs"])),
             least=int(entry["least"]),
             labels={_fold(wording): name for name, wordings in entry["labels"].items() for wording in wordings},
             words=tuple(entry["words"]),
@@ -74,7 +74,7 @@ def read(sender: Address, subject: str, body: str, known: tuple[Layout, ...] | N
     """The form that the mail is, or None: then it is a plain mail."""
     face = f"{sender.address}\n{sender.name}\n{subject}\n{body[:SIGN_CHARS]}\n{body[-SIGN_CHARS // 2 :]}".casefold()
     for layout in layouts() if known is None else known:
-        if any(sign.search(face) for sign in layout.signs):
+        if layout.signs.search(face):
             found = _fields(body, layout)
             if len({name for name, _ in found}) >= layout.least:
                 return Form(layout.id, found, _words(found, layout))
