@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session, col, select
 
-from mailrouter import compose, deadlines, diarium
+from mailrouter import citizen, compose, deadlines, diarium, signing
 from mailrouter.config import Settings
 from mailrouter.organisation import Organisation
 from mailrouter.settlement import Result, Task, settle_all
@@ -139,7 +139,7 @@ def _carry(this: _Round, task: Task) -> Outcome | None:
         return None  # a slow smarthost used up the lease; another node must not send what we are still sending
     try:
         with this.store.read() as session:
-            recipient, token, octets = _compose(session, task, this.settings, this.organisation)
+            ready = _compose(session, task, this.settings, this.organisation)
     except DBAPIError as error:
         log.warning("forward-not-read case=%s error=%s", task.case_number, type(error).__name__)
         return Later(f"Registret gick inte att läsa ({type(error).__name__}).")
@@ -150,7 +150,8 @@ def _carry(this: _Round, task: Task) -> Outcome | None:
         return Never(f"Mejlet gick inte att sätta ihop ({type(error).__name__}). Felet finns i driftloggen.")
     log.info("forward-sending case=%s", task.case_number)
     try:
-        outcome = this.smarthost.send(compose.reply_address(token, this.settings), recipient, octets)
+        sender = compose.reply_address(ready.token, this.settings)
+        outcome = this.smarthost.send(sender, ready.recipient, ready.octets, outside=ready.outside)
     except Exception as error:
         log.exception("forward-not-sent case=%s", task.case_number)
         return Later(f"Fel i mailrouter ({type(error).__name__}). Felet finns i driftloggen.")
@@ -159,31 +160,62 @@ def _carry(this: _Round, task: Task) -> Outcome | None:
     return outcome
 
 
-def _compose(
-    session: Session, task: Task, settings: Settings, organisation: Organisation | None
-) -> tuple[str, str, bytes]:
-    """Recipient, token and octets of a dispatch."""
-    statement = (
-        select(Dispatch, Case, Assignment)
-        .join(Case, col(Case.id) == Dispatch.case_id)
-        .join(Assignment, col(Assignment.id) == Dispatch.assignment_id)
-        .where(Dispatch.id == task.dispatch_id)
-    )
-    found = session.exec(statement).first()
-    if found is None:
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A mail that can be handed over; one to a citizen may go outside the city's domains."""
+
+    recipient: str
+    token: str
+    octets: bytes
+    outside: bool
+
+
+def _compose(session: Session, task: Task, settings: Settings, organisation: Organisation | None) -> _Ready:
+    """The mail of a dispatch, ready to be handed over."""
+    dispatch = session.get_one(Dispatch, task.dispatch_id)
+    case = session.get_one(Case, dispatch.case_id)
+    if dispatch.kind in citizen.KINDS:
+        octets = _to_citizen(session, case, dispatch, settings)
+        return _Ready(dispatch.recipient, dispatch.token, octets, outside=True)
+    assignment = session.get(Assignment, dispatch.assignment_id)
+    if assignment is None:
         raise compose.ComposeError("Utskicket hör inte till någon förvaltning.")
-    dispatch, case, assignment = found
+    octets = _to_unit(session, case, assignment, dispatch, settings, organisation)
+    return _Ready(dispatch.recipient, dispatch.token, octets, outside=False)
+
+
+def _to_citizen(session: Session, case: Case, dispatch: Dispatch, settings: Settings) -> bytes:
+    answered = session.get(Mail, dispatch.mail_id)
+    if answered is None:
+        raise compose.ComposeError("Mejlet som besvaras saknas i registret.")
+    keys = signing.keys(session, settings.city)
+    match dispatch.kind:
+        case DispatchKind.ACKNOWLEDGEMENT:
+            return compose.acknowledgement(case, dispatch, answered, settings, keys)
+        case DispatchKind.NOTICE:
+            return compose.notice(case, dispatch, answered, settings, keys)
+        case _:
+            return compose.answer(case, dispatch, answered, settings)
+
+
+def _to_unit(
+    session: Session,
+    case: Case,
+    assignment: Assignment,
+    dispatch: Dispatch,
+    settings: Settings,
+    organisation: Organisation | None,
+) -> bytes:
     if dispatch.kind is DispatchKind.REMINDER:
         forwarded = deadlines.forward_of(session, assignment.id)
-        octets = compose.reminder(case, assignment, dispatch, forwarded, settings, organisation)
-    else:
-        carried = select(RawMail.octets, Mail.nature).join(Mail, col(Mail.id) == RawMail.mail_id)
-        mail = session.exec(carried.where(RawMail.mail_id == dispatch.mail_id)).first()
-        if mail is None:
-            raise compose.ComposeError("Originalet till mejlet saknas i registret.")
-        original, nature = mail
-        octets = compose.forward(case, assignment, dispatch, original, settings, organisation, nature=nature)
-    return dispatch.recipient, dispatch.token, octets
+        return compose.reminder(case, assignment, dispatch, forwarded, settings, organisation)
+    mail, original = session.get(Mail, dispatch.mail_id), session.get(RawMail, dispatch.mail_id)
+    if mail is None or original is None:
+        raise compose.ComposeError("Originalet till mejlet saknas i registret.")
+    if dispatch.kind is DispatchKind.COMPLETION:
+        forwarded = deadlines.forward_of(session, assignment.id)
+        return compose.completion(case, assignment, dispatch, mail, original.octets, forwarded, settings, organisation)
+    return compose.forward(case, assignment, dispatch, original.octets, settings, organisation, nature=mail.nature)
 
 
 def _write_down(this: _Round, results: Sequence[Result]) -> list[Exception]:

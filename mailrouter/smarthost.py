@@ -56,8 +56,11 @@ Outcome = Sent | Later | Never
 class Smarthost(Protocol):
     """Where mails are handed over; may be used from several threads at once."""
 
-    def send(self, envelope_sender: str, recipient: str, octets: bytes) -> Outcome:
-        """Hand over one mail, whose lines end with CRLF, to one recipient inside the city's domains."""
+    def send(self, envelope_sender: str, recipient: str, octets: bytes, *, outside: bool = False) -> Outcome:
+        """Hand over one mail, whose lines end with CRLF, to one recipient inside the city's domains.
+
+        ``outside`` is for a mail to a citizen, who may be anywhere.
+        """
 
     def close(self) -> None:
         """Say goodbye to the server; the object may be used again."""
@@ -77,11 +80,11 @@ class _Fence:
     def __init__(self, domains: Iterable[str]) -> None:
         self._domains = frozenset(map(_a_label, domains))
 
-    def objection(self, recipient: str) -> Never | None:
+    def objection(self, recipient: str, *, outside: bool) -> Never | None:
         """Why nothing may be sent to ``recipient``, or None."""
         if not _ADDRESS.fullmatch(recipient) or len(recipient.encode(errors="replace")) > _ADDRESS_OCTETS:
             return Never(f"{recipient!r} är ingen adress som mejl kan skickas till.")
-        if _a_label(recipient.rpartition("@")[2]) not in self._domains:
+        if not outside and _a_label(recipient.rpartition("@")[2]) not in self._domains:
             return Never(f"{recipient} ligger utanför stadens domäner (city.domains). Inget skickades.")
         return None
 
@@ -101,9 +104,16 @@ class MaildirSmarthost:
         self._root = root
         self._fence = _Fence(domains)
 
-    def send(self, envelope_sender: str, recipient: str, octets: bytes) -> Outcome:  # noqa: ARG002 (the protocol's)
+    def send(
+        self,
+        envelope_sender: str,  # noqa: ARG002 (the protocol's)
+        recipient: str,
+        octets: bytes,
+        *,
+        outside: bool = False,
+    ) -> Outcome:
         """Deliver durably into ``root/RECIPIENT/new``."""
-        objection = self._fence.objection(recipient)
+        objection = self._fence.objection(recipient, outside=outside)
         if objection:
             return objection
         try:
@@ -159,9 +169,9 @@ class SmtpSmarthost:
         self._lock = threading.Lock()
         self._idle: list[smtplib.SMTP] = []
 
-    def send(self, envelope_sender: str, recipient: str, octets: bytes) -> Outcome:
+    def send(self, envelope_sender: str, recipient: str, octets: bytes, *, outside: bool = False) -> Outcome:
         """One mail, one recipient, one transaction."""
-        objection = self._fence.objection(recipient) or _unfit(octets)
+        objection = self._fence.objection(recipient, outside=outside) or _unfit(octets)
         if objection:
             return objection
         with self._slots:

@@ -160,6 +160,9 @@ class Case(SQLModel, table=True):
         Index(
             "ix_case_attention", "id", postgresql_where=text("attention <> ''"), sqlite_where=text("attention <> ''")
         ),
+        Index(
+            "ix_case_restricted", "id", postgresql_where=text("restricted <> ''"), sqlite_where=text("restricted <> ''")
+        ),
     )
 
     id: int = Field(default=None, primary_key=True)

@@ -9,8 +9,9 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from mailrouter.desk import language
-from mailrouter.desk.language import LOCALES, Language
+from mailrouter.desk.language import Language
 from mailrouter.store import Store
+from mailrouter.translations import LOCALES
 from tests.clock import NOW, ZONE
 from tests.desk import Person, hire, letter, open_desk, receive
 

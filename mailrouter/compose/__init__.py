@@ -13,7 +13,9 @@ Headers that were chosen with care:
 - Subject holds the neutral ärendemening, never the citizen's own words (OSL 5 kap. 2 §).
 """
 
+from mailrouter.compose.citizen import acknowledgement, answer, notice
 from mailrouter.compose.common import ComposeError, message_id, reply_address
+from mailrouter.compose.completion import completion
 from mailrouter.compose.forward import FLAG_WORDS, KIND_WORDS, forward
 from mailrouter.compose.reminder import reminder
 from mailrouter.compose.transparent import is_transparent
@@ -22,9 +24,13 @@ __all__ = [
     "FLAG_WORDS",
     "KIND_WORDS",
     "ComposeError",
+    "acknowledgement",
+    "answer",
+    "completion",
     "forward",
     "is_transparent",
     "message_id",
+    "notice",
     "reminder",
     "reply_address",
 ]

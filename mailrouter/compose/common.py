@@ -9,6 +9,7 @@ from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage, MIMEPart
 from email.utils import format_datetime
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,17 +20,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mailrouter.config import Settings
 from mailrouter.organisation import Organisation
 from mailrouter.tables import Assignment, Case, Dispatch, DispatchKind
+from mailrouter.translations import SOURCE, catalogue
 
+_PREFIXES = {DispatchKind.REMINDER: "Påminnelse: ", DispatchKind.COMPLETION: "Komplettering: "}
 TAG_CHARS = 200  # a tag is one line, far below the 998 octets of RFC 5322 2.1.1
 
-_TEMPLATES = Environment(
-    loader=PackageLoader("mailrouter", "templates/mail"),
-    autoescape=False,  # noqa: S701 (plain text, never HTML)
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
+
+@cache
+def _templates(code: str) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mailrouter", "templates/mail"),
+        autoescape=False,  # noqa: S701 (plain text, never HTML)
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    spoken = catalogue("citizen", code)
+    environment.install_gettext_callables(spoken.gettext, spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]  # added by the extension
+    return environment
 
 
 class ComposeError(Exception):
@@ -84,8 +94,7 @@ def facts(case: Case, assignment: Assignment, settings: Settings, names: Names) 
 
 def header(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Settings) -> bytes:
     """The header of a mail to a förvaltning, with the tags that its rules look for."""
-    prefix = "Påminnelse: " if dispatch.kind is DispatchKind.REMINDER else ""
-    subject = f"[{case.number}] {prefix}{one_line(case.subject_public)}"
+    subject = f"[{case.number}] {_PREFIXES.get(dispatch.kind, '')}{one_line(case.subject_public)}"
     to = Address(assignment.unit_name, addr_spec=dispatch.recipient)
     return basic_header(dispatch, to, subject, settings) + _tags(case, assignment, dispatch, settings)
 
@@ -120,9 +129,9 @@ def _tags(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Sett
     return "".join(f"X-Mailrouter-{name}: {ascii_only(value)}\r\n" for name, value in said if value).encode()
 
 
-def render(template: str, facts: Mapping[str, Any]) -> str:
-    """A text from templates/mail."""
-    return _TEMPLATES.get_template(template).render(facts)
+def render(template: str, facts: Mapping[str, Any], code: str = SOURCE) -> str:
+    """A text from templates/mail, in the language ``code`` where citizens read it."""
+    return _templates(code).get_template(template).render(facts)
 
 
 def text_part(text: str) -> list[bytes]:

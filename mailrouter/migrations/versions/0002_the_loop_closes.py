@@ -1,8 +1,11 @@
 """What desk, way back and other programs need: undo, pauses, restrictions, answers, links, clients, webhooks."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import yaml
 from alembic import op
 
 from mailrouter.tables import UtcDateTime
@@ -39,6 +42,13 @@ def upgrade() -> None:
         for column in columns:
             op.add_column(table, column)
     op.create_index("ix_dispatch_recipient", "dispatch", ["recipient", "created_at"])
+    op.create_index(
+        "ix_case_restricted",
+        "register_case",
+        ["id"],
+        postgresql_where=sa.text("restricted <> ''"),
+        sqlite_where=sa.text("restricted <> ''"),
+    )
     op.create_table(
         "presence",
         sa.Column("case_id", sa.Integer(), sa.ForeignKey("register_case.id"), primary_key=True),
@@ -54,7 +64,7 @@ def upgrade() -> None:
         sa.Column("at", UtcDateTime(), nullable=False),
     )
     op.create_index("ix_case_link_earlier", "case_link", ["earlier_id"])
-    op.create_table(
+    templates = op.create_table(
         "answer_template",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("title", sa.String(), nullable=False, unique=True),
@@ -65,6 +75,7 @@ def upgrade() -> None:
         sa.Column("changed_at", UtcDateTime(), nullable=False),
         sa.Column("changed_by", sa.String(), nullable=False),
     )
+    op.bulk_insert(templates, _templates())
     op.create_table(
         "api_client",
         sa.Column("id", sa.Integer(), primary_key=True),
@@ -100,10 +111,18 @@ def upgrade() -> None:
     )
 
 
+def _templates() -> list[dict[str, Any]]:
+    """The answers that a new installation begins with."""
+    listed = yaml.safe_load((Path(__file__).parents[1] / "answer_templates.yaml").read_text(encoding="utf-8"))
+    stamp = {"active": True, "changed_at": datetime.now(UTC), "changed_by": "mailrouter"}
+    return [template | stamp for template in listed]
+
+
 def downgrade() -> None:
     for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence"):
         op.drop_table(table)
     op.drop_index("ix_dispatch_recipient", "dispatch")
+    op.drop_index("ix_case_restricted", "register_case")
     for table, columns in _columns().items():
         for column in columns:
             op.drop_column(table, column.name)
