@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlmodel import Session, col, select
 
-from mailrouter import diarium, letter, settlement
+from mailrouter import diarium, letter, restrictions, settlement
 from mailrouter.classify import Query, query_of
 from mailrouter.classify.values import Verdict
 from mailrouter.config import Settings
@@ -126,6 +126,8 @@ def _keep(session: Session, read: _Read, verdict: Verdict | None, now: datetime)
         _suggest(session, case, read, verdict, now)
     else:
         case.attention = "Inget förslag kunde göras. Läs mejlet och välj förvaltning själv."
+    if mail.disposition is not Disposition.JOINED:
+        restrictions.restrict_if_needed(session, case, verdict, f"{case.subject}\n{read.text}", now)
 
 
 def _quarantine(session: Session, case: Case, now: datetime) -> None:

@@ -68,6 +68,7 @@ def test_each_case_stands_in_its_trays(db: Store) -> None:
         Tray.ROUTED: [sent],
         Tray.ANSWERED: [],
         Tray.CLOSED: [closed],
+        Tray.RESTRICTED: [],
         Tray.ALL: [unread, closed, back, sent, broken, unsure, sure],
     }
     with db.read() as session:

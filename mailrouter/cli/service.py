@@ -21,7 +21,7 @@ from mailrouter.cli.common import config_option, echo_json, json_option, load, o
 from mailrouter.config import ConfigError, Settings
 from mailrouter.daemon import ROLES
 from mailrouter.store import Store
-from mailrouter.tables import Heartbeat, Role, User
+from mailrouter.tables import Heartbeat, Restriction, Role, User
 
 DEMO_USER = "demo"
 DEMO_PASSWORD = "synpunkt-demo"  # noqa: S105 (printed on purpose, and only ever set on a loopback desk)
@@ -95,7 +95,9 @@ def _prepare_demo(opened: Store, settings: Settings) -> None:
 
     with opened.write() as session:
         if session.exec(select(User).where(User.name == DEMO_USER)).first() is None:
-            auth.create_user(session, DEMO_USER, DEMO_PASSWORD, Role.ADMIN, datetime.now(UTC))
+            auth.create_user(
+                session, DEMO_USER, DEMO_PASSWORD, Role.ADMIN, datetime.now(UTC), clearances=list(Restriction)
+            )
 
 
 def _say_where(settings: Settings, roles: Sequence[str], with_demo: bool) -> None:

@@ -5,16 +5,18 @@ import hmac
 import secrets
 import threading
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
-from mailrouter.tables import Login, Role, User
+from mailrouter.tables import Login, Restriction, Role, User
 
 SHORTEST_PASSWORD = 8  # NIST SP 800-63B 3.1.1.2
 LONGEST_PASSWORD = 1024  # more would only be work for argon2
@@ -44,6 +46,18 @@ MAY: dict[Role, frozenset[Act]] = {
 }
 
 
+class Viewer(Protocol):
+    """Whoever looks, a person or a program: what decides which cases there are for them."""
+
+    @property
+    def only_unit(self) -> str | None:
+        """The one unit whose cases may be seen, or None for all."""
+
+    @property
+    def clearances(self) -> Collection[str]:
+        """The Restrictions whose cases may be seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """Somebody who is logged in. ``unit`` limits a registrator to the cases of that unit."""
@@ -53,6 +67,7 @@ class Visitor:
     role: Role
     unit: str
     csrf: str
+    clearances: Collection[str] = ()
 
     def may(self, act: Act) -> bool:
         """True when the role allows it."""
@@ -64,19 +79,63 @@ class Visitor:
         return self.unit if self.role is Role.REGISTRATOR else None
 
 
-def create_user(session: Session, name: str, password: str, role: Role, now: datetime, *, unit: str = "") -> User:
-    """Add somebody who may log in. Names are kept in lower case. Raises AccountError."""
+def create_user(
+    session: Session,
+    name: str,
+    password: str,
+    role: Role,
+    now: datetime,
+    *,
+    unit: str = "",
+    clearances: Collection[str] = (),
+) -> User:
+    """Add somebody who may log in with a password. Names are kept in lower case. Raises AccountError."""
     wanted = _plain(name)
     if not wanted or len(wanted) > LONGEST_NAME or not wanted.isprintable():
         raise AccountError(f"a user name is 1 to {LONGEST_NAME} printable characters")
-    if role is Role.REGISTRATOR and not unit:
-        raise AccountError("a registrator needs the unit whose cases may be seen")
     if session.exec(select(User).where(User.name == wanted)).first() is not None:
         raise AccountError(f"there is a user {wanted} already")
-    user = User(name=wanted, password_hash=hash_password(password), role=role, unit=unit, created_at=now)
+    user = User(name=wanted, password_hash=hash_password(password), role=role, created_at=now)
+    allow(user, role=role, unit=unit, clearances=clearances)
     session.add(user)
     session.flush()
     return user
+
+
+def find_user(session: Session, name: str) -> User:
+    """The user with that name, to be changed. Raises AccountError."""
+    found = session.exec(select(User).where(User.name == _plain(name)).with_for_update()).first()
+    if found is None:
+        raise AccountError(f"there is no user {_plain(name)}")
+    return found
+
+
+def allow(user: User, *, role: Role, unit: str, clearances: Collection[str]) -> None:
+    """Say what a user may do and see. Raises AccountError."""
+    if role is Role.REGISTRATOR and not unit:
+        raise AccountError("a registrator needs the unit whose cases may be seen")
+    unknown = set(clearances) - set(Restriction)
+    if unknown:
+        raise AccountError(f"there is no clearance {', '.join(sorted(unknown))}; choose among {', '.join(Restriction)}")
+    user.role, user.unit, user.clearances = role, unit, sorted(clearances)
+
+
+def change_password(session: Session, user: User, password: str) -> None:
+    """Give a user another password; logins that are open end. Raises AccountError."""
+    user.password_hash = hash_password(password)
+    end_logins(session, user)
+
+
+def set_active(session: Session, user: User, *, active: bool) -> None:
+    """Let a user in again, or keep the user out; what the user did stays in the history."""
+    user.active = active
+    if not active:
+        end_logins(session, user)
+
+
+def end_logins(session: Session, user: User) -> None:
+    """End every login of a user, wherever it is open."""
+    session.execute(delete(Login).where(col(Login.user_id) == user.id))
 
 
 def hash_password(password: str) -> str:
@@ -141,7 +200,7 @@ def find_login(session: Session, token: str, now: datetime) -> Visitor | None:
     if found is None:
         return None
     login, user = found
-    return Visitor(user.id, user.name, user.role, user.unit, login.csrf)
+    return Visitor(user.id, user.name, user.role, user.unit, login.csrf, tuple(user.clearances))
 
 
 def close_login(session: Session, token: str) -> None:

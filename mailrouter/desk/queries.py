@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, func, literal_column, or_, true
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, func, literal_column, or_
 from sqlmodel import Session, col, select
 
-from mailrouter import number
-from mailrouter.desk.auth import Visitor
+from mailrouter import number, restrictions
+from mailrouter.desk.auth import Viewer, Visitor
 from mailrouter.desk.trays import ORDERS, Tray, flagged, place_of, within
-from mailrouter.diarium import NoSuchCaseError
+from mailrouter.diarium import EventKind, NoSuchCaseError
 from mailrouter.tables import (
     Assignment,
     AssignmentState,
@@ -76,14 +76,17 @@ class CaseFile:
 
 def trays_of(visitor: Visitor) -> Sequence[Tray]:
     """The trays somebody works with: a registrator has nothing to sort."""
-    return COUNTED if visitor.only_unit is None else _REGISTRATORS
+    if visitor.only_unit is not None:
+        return _REGISTRATORS
+    return (*COUNTED, Tray.RESTRICTED) if visitor.clearances else COUNTED
 
 
-def visible(visitor: Visitor) -> ColumnElement[bool]:
-    """The cases somebody may see: a registrator those that her unit has or had."""
+def visible(visitor: Viewer) -> ColumnElement[bool]:
+    """The cases somebody may see: a registrator those that her unit has or had, restricted ones who is cleared."""
+    cleared = restrictions.cleared(visitor.clearances)
     if visitor.only_unit is None:
-        return true()
-    return exists().where(col(Assignment.case_id) == Case.id, col(Assignment.unit) == visitor.only_unit)
+        return cleared
+    return and_(cleared, exists().where(col(Assignment.case_id) == Case.id, col(Assignment.unit) == visitor.only_unit))
 
 
 def matching(wanted: Filter) -> ColumnElement[bool]:
@@ -195,7 +198,7 @@ def first(session: Session, visitor: Visitor, wanted: Filter) -> str | None:
     return session.exec(statement.order_by(*ORDERS[wanted.tray].clauses()).limit(1)).first()
 
 
-def find(session: Session, visitor: Visitor, written: str) -> Case:
+def find(session: Session, visitor: Viewer, written: str) -> Case:
     """The case a person names and may see. Raises NoSuchCaseError for any other."""
     try:
         wanted = number.read_number(written)
@@ -236,9 +239,9 @@ def octets(session: Session, case: Case, mail_id: int) -> bytes | None:
 
 
 def last_event(session: Session, case: Case) -> Event | None:
-    """The newest event of a case."""
-    statement = select(Event).where(Event.case_id == case.id).order_by(col(Event.sequence).desc()).limit(1)
-    return session.exec(statement).first()
+    """The newest event of a case, besides that somebody has read it."""
+    told = select(Event).where(Event.case_id == case.id, Event.kind != EventKind.READ)
+    return session.exec(told.order_by(col(Event.sequence).desc()).limit(1)).first()
 
 
 def heartbeats(session: Session) -> Sequence[Heartbeat]:

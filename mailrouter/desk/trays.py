@@ -39,6 +39,7 @@ class Tray(StrEnum):
     UNSURE = "osakra"
     BACK = "tillbaka"
     QUARANTINE = "karantan"
+    RESTRICTED = "begransade"
     ROUTED = "vidarebefordrade"
     ANSWERED = "besvarade"
     CLOSED = "avslutade"
@@ -50,6 +51,7 @@ NAMES = {
     Tray.UNSURE: N_("Osäkra förslag"),
     Tray.BACK: N_("Tillbaka till oss"),
     Tray.QUARANTINE: N_("Karantän"),
+    Tray.RESTRICTED: N_("Begränsade"),
     Tray.ROUTED: N_("Vidarebefordrade"),
     Tray.ANSWERED: N_("Besvarade"),
     Tray.CLOSED: N_("Avslutade"),
@@ -61,6 +63,7 @@ EXPLANATIONS = {
     Tray.UNSURE: N_("Mejl där mailrouter inte vet säkert vart de ska. De finns också i Att sortera."),
     Tray.BACK: N_("Kunde inte levereras, lämnades tillbaka eller fick ett svar som någon behöver läsa."),
     Tray.QUARANTINE: N_("Mejl som inte gick att läsa. Originalet finns kvar: sortera för hand eller läs igen."),
+    Tray.RESTRICTED: N_("Bara du och andra med behörighet ser dem. Att du öppnar ett skrivs i ärendets historik."),
     Tray.ROUTED: N_("Överlämnade till en förvaltning som ännu inte har svarat. Närmast svarsdatum först."),
     Tray.ANSWERED: N_("Besvarade av förvaltningen. Nyast först."),
     Tray.CLOSED: N_("Avslutade ärenden. Senast avslutade först."),
@@ -100,6 +103,7 @@ def within(tray: Tray) -> ColumnElement[bool]:
         Tray.UNSURE: and_(state == CaseState.OPEN, unsure()),
         Tray.BACK: and_(col(Case.attention) != _EMPTY, state != CaseState.QUARANTINED),
         Tray.QUARANTINE: state == CaseState.QUARANTINED,
+        Tray.RESTRICTED: and_(col(Case.restricted) != _EMPTY, state.in_((CaseState.OPEN, CaseState.QUARANTINED))),
         Tray.ROUTED: state == CaseState.ROUTED,
         Tray.ANSWERED: state == CaseState.ANSWERED,
         Tray.CLOSED: state == CaseState.CLOSED,
@@ -142,6 +146,7 @@ ORDERS = {
     Tray.UNSURE: _URGENT,
     Tray.BACK: _URGENT,
     Tray.QUARANTINE: _NEWEST,
+    Tray.RESTRICTED: _URGENT,
     Tray.ROUTED: _DUE,
     Tray.ANSWERED: _NEWEST,
     Tray.CLOSED: _LAST_CLOSED,

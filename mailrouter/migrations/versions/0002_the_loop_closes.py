@@ -49,6 +49,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("restricted <> ''"),
         sqlite_where=sa.text("restricted <> ''"),
     )
+    op.create_index(
+        "ix_case_restricted",
+        "register_case",
+        ["id"],
+        postgresql_where=sa.text("restricted <> ''"),
+        sqlite_where=sa.text("restricted <> ''"),
+    )
     op.create_table(
         "presence",
         sa.Column("case_id", sa.Integer(), sa.ForeignKey("register_case.id"), primary_key=True),
@@ -122,6 +129,7 @@ def downgrade() -> None:
     for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence"):
         op.drop_table(table)
     op.drop_index("ix_dispatch_recipient", "dispatch")
+    op.drop_index("ix_case_restricted", "register_case")
     op.drop_index("ix_case_restricted", "register_case")
     for table, columns in _columns().items():
         for column in columns:
