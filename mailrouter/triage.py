@@ -345,8 +345,6 @@ def _neutral_subject(case: Case, area: str, organisation: Organisation) -> str:
     """
     if case.restricted:
         return case.subject_public
-    if case.restricted:
-        return case.subject_public
     kind = KINDS.get(case.kind, KINDS["ovrigt"])
     return f"{kind} – {organisation.areas[area].name}" if area else kind
 

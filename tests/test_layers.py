@@ -38,7 +38,6 @@ RANKS = {
     "learning": 3,
     "reports": 3,
     "restrictions": 3,
-    "restrictions": 3,
     "seal": 3,
     "settlement": 3,
     "evaluate": 4,
