@@ -8,7 +8,7 @@ with the Swedish wordings of the first and of Gmail.
 import re
 from itertools import takewhile
 
-from mailrouter.letter import fields
+from mailrouter.letter import fields, notices, report_marks
 from mailrouter.letter.body import Content
 from mailrouter.letter.header import ids
 from mailrouter.letter.values import Address, Failure, Report
@@ -17,152 +17,87 @@ RECIPIENTS = 100
 DIAGNOSTIC_CHARS = 1_000
 SCANNED_CHARS = 30_000
 
-_STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
-_REPLY = re.compile(r"(?<![\d.@-])([45][0-5]\d)(?=[\s\-:#])(?!\s*(?:kB|KB|MB|byte|sec|min))")
-_LETTER = "A-Za-z0-9\u00c0-\u024f"
-_ADDRESS = rf"[{_LETTER}._%+=&'*/!#$^{{}}~-]{{1,64}}@[{_LETTER}](?:[{_LETTER}._-]{{0,250}}[{_LETTER}])?"
-_ANY_ADDRESS = re.compile(_ADDRESS)
+_CODED = ("status", "diagnostic-code")
 _ACTIONS = {"failed", "delayed", "delivered", "relayed", "expanded"}
-
-# What only a mail system calls itself. A person who forwards a report does it under an own name.
-_SYSTEM_ADDRESS = re.compile(
-    r"(?:mailer-?daemon|mail-?daemon|postmaster|mailadm|majordomo|mail-?er|mdaemon|mailsystem|mail\.system|system|"
-    r"microsoftexchange[0-9a-f]+|post_master|bounces?|bounce[+-].*|mail-?delivery.*|delivery.*|nobody|root|"
-    r"administrator|"
-    r"daemon|amavis|smtp|mta|.*-daemon|mms\w*|postoffice)(?:@.*)?",
-    re.IGNORECASE,
-)
-_SYSTEM_NAME = re.compile(
-    r"mail(?:er)?[ -]?(?:delivery|daemon|system|administrator)|delivery (?:sub)?system|postmaster|"
-    r"system ?administrat|"
-    r"microsoft (?:outlook|exchange)|mail ?administrator|mail deliver system|courier mail server|"
-    r"mail router|mail server|system administrator|mailer.?daemon",
-    re.IGNORECASE,
-)
-_SUBJECT = re.compile(
-    r"undeliver|not delivered|non-?delivery|"
-    r"delivery (?:status|failure|has failed|notification|report|failed|problem|delayed|error)|"
-    r"returned mail|mail (?:delivery|system error|returned)|failure noti|returned to sender|"
-    r"could ?n[o']t? be delivered|"
-    r"couldn't be delivered|bounced|rejected|undelivered|delayed mail|warning: (?:message|could not)|"
-    r"message (?:delayed|status)|"
-    r"olevererbart|oleverer|det gick inte att leverera|kunde inte levereras|ej levererat|"
-    r"leverans(?:status|fel|rapport|problem)|"
-    r"meddelandet (?:är )?(?:fördröj|försen)|fördröjd leverans|unzustellbar|zustellung|ikke leveret|"
-    r"kan ikke leveres|toimitus|"
-    r"nondeliverable|could not send|nicht zugestellt|delivery|failure|failed|error|denied|no such user|"
-    r"unknown user",
-    re.IGNORECASE,
-)
-_FAILED = re.compile(
-    r"could ?n[o']t be delivered|can ?not be (?:delivered|reached|sent)|was(?: not|n't) delivered|"
-    r"not be delivered|"
-    r"(?:delivery|deliver)\b.{0,80}\bfail|failed permanently|has failed|"
-    r"permanent(?:ly)? (?:fatal )?(?:error|fail)|undeliver|"
-    r"did not reach|unable to deliver|wasn't able to deliver|I'm afraid I|not able to deliver|"
-    r"unable to relay|"
-    r"address(?:\(es\)|es)? failed|addresses had|could not be found|user unknown|unknown user|no such user|"
-    r"mailbox (?:full|unavailable)|"
-    r"mailbox exceeds|over quota|quota exceeded|address not found|recipient(?:s)? (?:address )?rejected|"
-    r"returned (?:to you|without)|"
-    r"message (?:has been |was )?(?:blocked|rejected|refused)|does(?: not|n't) exist|returned message|"
-    r"not listed in|could not deliver|"
-    r"det gick inte att leverera|kunde inte levereras|har inte (?:levererats|kunnat levereras)|nådde inte|"
-    r"gick inte att hitta|"
-    r"hittades inte|olevererbar|misslyckades|levererades inte|inte levererats|kunde ej levereras|"
-    r"送信できません|配信できません|エラーのため|не может быть доставлено|не доставлено|无法投递|退信|"
-    r"invalid (?:final delivery|recipient|"
-    r"address|user)|delivery (?:errors|problems)|konnte nicht zugestellt|nicht zustellbar|ikke leveres|"
-    r"ei voitu toimittaa|n'a pas pu être|"
-    r"no se pudo entregar",
-    re.IGNORECASE,
-)
-_DELAYED = re.compile(
-    r"will (?:keep trying|be retried|continue to try)|"
-    r"has(?: not| n't|n't) (?:yet )?been delivered (?:yet)?|still being (?:retried|attempted)|"
-    r"delivery (?:has been |is )?(?:delayed|temporarily)|warning message only|no action is required|"
-    r"do not need to resend|"
-    r"temporary (?:problem|failure|fatal|non-fatal)|transient|not yet been delivered|"
-    r"försöker (?:igen|fortfarande)|"
-    r"fördröj|försenad|har ännu inte levererats|du behöver inte skicka (?:om|meddelandet igen)",
-    re.IGNORECASE,
-)
-_FINAL = re.compile(
-    r"failed permanently|permanent (?:fatal )?error|giving up|given up|gave up|could ?n[o']t be delivered|"
-    r"returned to sender|too long|retry timeout|addresses had permanent",
-    re.IGNORECASE,
-)
-# Below these the original mail is quoted: addresses in it say nothing about the failure.
-_COPY = re.compile(
-    r"^[ \t]*(?:-+ ?(?:below this line|this is a copy|the body of the message|original message|unsent message|"
-    r"the following text|returned (?:message|mail)|undelivered message|failed message|enclosed is a copy|"
-    r"message header|the header|ursprungligt meddelande|ursprungliga meddelandehuvuden|start of|the message)|"
-    r"original message (?:headers|follows)|the original message (?:headers|follows)|"
-    r"ursprungliga meddelandehuvuden|"
-    r"received:\s?(?:from|by) |return-path: ?<|your original message|message headers? follow|"
-    r"copy of (?:the )?message)",
-    re.IGNORECASE | re.MULTILINE,
-)
-# Who failed, by layout; each has one group for the address. The first that finds anything is taken.
-_WHO = tuple(
-    re.compile(pattern.replace("ADDRESS", _ADDRESS), re.IGNORECASE | re.MULTILINE)
-    for pattern in (
-        # Postfix, qmail, Courier, Sendmail
-        r"^[ \t]*<(ADDRESS)>:?[ \t]*$|^[ \t]*<(ADDRESS)>(?:\s*\([^)\n]*\))?:[ \t]*\S",
-        # Exim, Gmail, Domino, Exchange: alone on its line
-        r"^[ \t]*[<'\"]?(ADDRESS)[>'\"]?[ \t]*$",
-        # Gmail and Microsoft 365: within a sentence
-        r"(?:delivered|leverera(?:s|de|t)?|message|meddelande)[ \t]+(?:to|till)[ \t]*:?\s*<?(ADDRESS)",
-        # Exchange: Name (address)
-        r"['\"]?[^\n<('\"]{0,60}['\"]? ?[<(](?:mailto:)?(ADDRESS)[)>]",
-        r"\b(?:recipient|mottagare|user|userid|address|adress|to|mailbox)\b\s*:?\s*['\"<(]{0,2}(ADDRESS)",
-        r"(ADDRESS)",
-    )
-)
 
 
 def from_system(section: fields.Section, sender: Address) -> bool:
     """True when a mail system, and no person, is the sender (RFC 3464 2.1: the envelope sender is empty)."""
     if section.raw("return-path").strip() == b"<>" or section.raw("x-failed-recipients"):
         return True
-    named = _SYSTEM_NAME.search(sender.name) is not None
-    return named or not sender.address or _SYSTEM_ADDRESS.fullmatch(sender.address) is not None
+    named = report_marks.SYSTEM_NAME.search(sender.name) is not None
+    address = sender.address.replace("\\", "").replace('"', "")
+    nobody = not address and bool(section.raw("from").strip())
+    return named or nobody or report_marks.SYSTEM_KIN.fullmatch(address) is not None
 
 
 def read(section: fields.Section, content: Content, sender: Address, subject: str) -> Report | None:
     """The delivery report that the mail is, or None when it is none."""
     status = next((text for kind, text in content.statuses if kind.endswith("delivery-status")), "")
-    if status:
-        return _finish(_by_fields(status), section, content, status)
-    if not from_system(section, sender) or any(_OTHER_REPORT.search(kind) for kind, _ in content.statuses):
-        return None
     said = content.text[:SCANNED_CHARS]
-    if re.search(r"^final-recipient\s*:", said, re.IGNORECASE | re.MULTILINE):
-        found = _by_fields(said)
+    if status:
+        return _finish(_by_fields(status) or _read_words(section, content, sender, said), section, content, status)
+    if any(_OTHER_REPORT.search(kind) for kind, _ in content.statuses):
+        return _rejected(section, content, subject)
+    return notices.read(said) or _plain(section, content, sender, subject, said)
+
+
+def _plain(section: fields.Section, content: Content, sender: Address, subject: str, said: str) -> Report | None:
+    """A report in the words of a mail system alone."""
+    own, copy = _without_copy(said)
+    if from_system(section, sender):
+        found = _by_fields(said) if _FINAL_RECIPIENT.search(said) else ()
         if found:
             return _finish(found, section, content, said)
-    own, copy = _without_copy(said)
-    if not _speaks_of_failure(section, content, subject, own, copy):
+        if not _speaks_of_failure(section, content, subject, own, copy):
+            return None
+    elif not _is_report_itself(subject, own):
         return None
-    delayed = _DELAYED.search(own) is not None and not _is_final(own)
-    return _finish(_by_words(section, content, own, sender, delayed=delayed), section, content, copy)
+    return _finish(_read_words(section, content, sender, said), section, content, copy)
 
 
 _OTHER_REPORT = re.compile("feedback|disposition")
+_FINAL_RECIPIENT = re.compile(r"^final-recipient\s*:", re.IGNORECASE | re.MULTILINE)
+_DISCARDED = re.compile(r"^disposition\s*:.*;\s*(?:deleted|denied|failed)", re.IGNORECASE | re.MULTILINE)
+
+
+def _read_words(section: fields.Section, content: Content, sender: Address, said: str) -> tuple[Failure, ...]:
+    own, _ = _without_copy(said)
+    delayed = report_marks.DELAYED.search(own) is not None and not _is_final(own)
+    return _by_words(section, content, own, sender, delayed=delayed)
+
+
+def _rejected(section: fields.Section, content: Content, subject: str) -> Report | None:
+    """Dovecot says that a mail was refused in the form of a receipt (RFC 8098) with the disposition "deleted"."""
+    for kind, notification in content.statuses:
+        discarded = "disposition" in kind and _DISCARDED.search(notification) is not None
+        if discarded and re.match(r"\s*automatically rejected", subject, re.IGNORECASE):
+            return _finish(_by_fields(notification), section, content, notification)
+    return None
 
 
 def _speaks_of_failure(section: fields.Section, content: Content, subject: str, own: str, copy: str) -> bool:
     """A mail system's mail is a report when two signs agree, one of them in its words."""
-    said = _FAILED.search(own) is not None or _DELAYED.search(own) is not None
-    coded = _REPLY.search(own) is not None or _STATUS.search(own) is not None
-    named = _SUBJECT.search(subject) is not None or bool(section.raw("x-failed-recipients"))
+    said = report_marks.FAILED.search(own) is not None or report_marks.DELAYED.search(own) is not None
+    coded = report_marks.REPLY.search(own) is not None or report_marks.STATUS.search(own) is not None
+    named = report_marks.SUBJECT.search(subject) is not None or bool(section.raw("x-failed-recipients"))
     typed = b"delivery-status" in section.raw("content-type").lower()
     returned = bool(copy) or bool(content.embedded)
-    return (said or coded or returned) and said + coded + named + typed + returned >= 2
+    return (said or coded or returned or typed) and said + coded + named + typed + returned >= 2
+
+
+def _is_report_itself(subject: str, own: str) -> bool:
+    """A report under a sender that looks like a person: both subject and text are a mail system's, word for word.
+
+    Subjects with "Sv:" or "VB:" are never taken: a person answers or passes on what a mail system wrote.
+    """
+    if report_marks.OWN_SUBJECT.match(subject) is None or report_marks.OWN_WORDS.search(own[:1_500]) is None:
+        return False
+    return report_marks.ANY_ADDRESS.search(own) is not None and report_marks.TOLD.search(own) is None
 
 
 def _is_final(own: str) -> bool:
-    return _FINAL.search(own) is not None
+    return report_marks.FINAL.search(own) is not None and report_marks.GOES_ON.search(own) is None
 
 
 def _by_fields(status: str) -> tuple[Failure, ...]:
@@ -173,7 +108,7 @@ def _by_fields(status: str) -> tuple[Failure, ...]:
         recipient = _recipient(named)
         if not recipient and "action" not in named:
             continue
-        code = _STATUS.search(named.get("status", "")) or _STATUS.search(named.get("diagnostic-code", ""))
+        code = next(filter(None, (report_marks.STATUS.search(named.get(name, "")) for name in _CODED)), None)
         action = named.get("action", "failed").split("(")[0].split()[:1]
         diagnostic = re.sub(
             r"^\s*(?:smtp|x-[\w-]+|x400|unix)\s*;\s*", "", named.get("diagnostic-code", ""), flags=re.IGNORECASE
@@ -202,26 +137,33 @@ def _named(group: str) -> dict[str, str]:
 
 
 def _recipient(named: dict[str, str]) -> str:
+    given = []
     for name in ("final-recipient", "original-recipient", "x-actual-recipient"):
         value = named.get(name, "").partition(";")[2] or named.get(name, "")
-        found = _ANY_ADDRESS.search(value)
+        found = report_marks.ANY_ADDRESS.search(value)
         if found:
-            return found[0]
+            given.append(found[0])
+    if given:  # one within the mail system itself ("eva@tcp-daemon") says nothing to the sender
+        return next((address for address in given if "." in address.rpartition("@")[2]), given[0])
     value = named.get("final-recipient", named.get("original-recipient", ""))
     return (value.partition(";")[2] or value).strip("<> ")[:320]
 
 
 def _without_copy(said: str) -> tuple[str, str]:
-    match = _COPY.search(said, 40 if len(said) > 40 else 0)
+    match = report_marks.COPY.search(said, 40 if len(said) > 40 else 0)
     return (said[: match.start()], said[match.start() :]) if match else (said, "")
 
 
 def _by_words(
     section: fields.Section, content: Content, own: str, sender: Address, *, delayed: bool
 ) -> tuple[Failure, ...]:
-    ours = {address.lower() for address in _ANY_ADDRESS.findall(section.text("to") + " " + sender.address)}
-    named = dict.fromkeys(_ANY_ADDRESS.findall(section.text("x-failed-recipients")))
-    recipients = [(address, own.find(address)) for address in named] or _who(own, ours) or _addressed(content)
+    ours = {address.lower() for address in report_marks.ANY_ADDRESS.findall(section.text("to") + " " + sender.address)}
+    named = dict.fromkeys(report_marks.ANY_ADDRESS.findall(section.text("x-failed-recipients")))
+    recipients = (
+        [(address, own.find(address)) for address in named]
+        or _who(own, ours, sender.address.rpartition("@")[2])
+        or _addressed(content)
+    )
     failures = []
     for number, (address, position) in enumerate(recipients[:RECIPIENTS]):
         following = recipients[number + 1][1] if number + 1 < len(recipients) else len(own)
@@ -236,22 +178,27 @@ def _by_words(
 def _addressed(content: Content) -> list[tuple[str, int]]:
     """Whom the returned mail was for, when the report names nobody."""
     for octets in content.embedded:
-        found = _ANY_ADDRESS.search(fields.read(octets).text("to"))
+        found = report_marks.ANY_ADDRESS.search(fields.read(octets).text("to"))
         if found:
             return [(found[0], -1)]
     return []
 
 
-def _who(own: str, ours: set[str]) -> list[tuple[str, int]]:
-    for pattern in _WHO:
-        found: dict[str, int] = {}
-        for match in pattern.finditer(own):
-            address = next(group for group in match.groups() if group).strip("'.")
-            if address.lower() not in ours and not _SYSTEM_ADDRESS.fullmatch(address):
-                found.setdefault(address, match.start() + match[0].find(address))
-        if found:
-            return list(found.items())
-    return []
+def _who(own: str, ours: set[str], domain: str) -> list[tuple[str, int]]:
+    """Who failed: looked for below the words that announce it, then anywhere."""
+    announced = report_marks.ANNOUNCED.search(own)
+    for start in [announced.start(), 0] if announced else [0]:
+        for pattern in report_marks.WHO:
+            found: dict[str, int] = {}
+            for match in pattern.finditer(own, start):
+                address = next(group for group in match.groups() if group).strip("'.").removeprefix("SMTP=")
+                address = address.partition("..")[0]
+                if address.lower() not in ours and not report_marks.SYSTEM_ADDRESS.fullmatch(address):
+                    found.setdefault(address, match.start() + match[0].find(address))
+            if found:
+                return list(found.items())
+    local = report_marks.LOCAL_NAME.search(own)
+    return [(f"{local[1]}@{domain}", local.start(1))] if local and domain else []
 
 
 def _diagnostic(*texts: str) -> str:
@@ -259,11 +206,11 @@ def _diagnostic(*texts: str) -> str:
     several = [[line.strip(" <>#*\t") for line in said.split("\n")] for said in texts]
     for lines in several:
         for number, line in enumerate(lines):
-            if _STATUS.search(line) or _REPLY.search(line):
+            if report_marks.STATUS.search(line) or report_marks.REPLY.search(line):
                 return _paragraph(lines[number : number + 5])
     for lines in several:
         for number, line in enumerate(lines):
-            if len(line) > 8 and _FAILED.search(line):
+            if len(line) > 8 and report_marks.FAILED.search(line):
                 return _paragraph(lines[number : number + 3])
     return next((_paragraph([line]) for line in several[0] if len(line) > 8), "")
 
@@ -275,10 +222,10 @@ def _paragraph(lines: list[str]) -> str:
 
 def _status(*texts: str) -> str:
     for said in texts:
-        enhanced = _STATUS.search(said)
+        enhanced = report_marks.STATUS.search(said)
         if enhanced:
             return enhanced[1]
-        reply = _REPLY.search(said)
+        reply = report_marks.REPLY.search(said)
         if reply:
             return f"{reply[1][0]}.0.0"
     return ""
