@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from imapclient.exceptions import IMAPClientError
 from sqlalchemy.exc import DBAPIError
 
-from mailrouter import config, organisation, smarthost, store
+from mailrouter import config, organisation, restrictions, smarthost, store
 from mailrouter.config import ConfigError, Settings
 from mailrouter.doors import listen
 from mailrouter.doors.folder import Folder, FolderError, client_tls
@@ -192,8 +192,24 @@ def _database(settings: Settings) -> Iterator[str]:
         opened.check()
     except DBAPIError as error:
         yield f"store.url: the database does not answer: {str(error.orig).strip().splitlines()[0]}"
+    else:
+        yield from _seen_by_nobody(opened)
     finally:
         opened.dispose()
+
+
+def _seen_by_nobody(opened: store.Store) -> Iterator[str]:
+    """Restricted cases that wait while nobody who sorts may see them."""
+    try:
+        with opened.read() as session:
+            found = restrictions.unseen(session)
+    except DBAPIError:
+        return  # a register of an older release, which `mailrouter run` brings up to date
+    for restriction, count in found.items():
+        yield (
+            f"{count} restricted cases ({restriction}) wait and no active user is cleared to see them:"
+            f" `mailrouter user change NAME --clearance {restriction}`"
+        )
 
 
 def _imap_folders(settings: Settings) -> Iterator[str]:

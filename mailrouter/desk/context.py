@@ -14,6 +14,7 @@ from fastapi import Depends, Form, Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from mailrouter import restrictions
 from mailrouter.config import Settings
 from mailrouter.desk import auth, language, trays, words
 from mailrouter.desk.auth import Act, Visitor
@@ -118,6 +119,7 @@ def _environment(spoken: Language) -> Environment:
     environment.install_gettext_callables(spoken.gettext, spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]  # added by the extension
     environment.globals |= {
         "words": words,
+        "restrictions": restrictions,
         "explained": EXPLAINED,
         "trays": trays,
         "static": _static_address,

@@ -82,6 +82,13 @@ UNIT_KINDS = {
     "extern": N_("Utanför staden"),
 }
 
+# Why only some may read a case (tables.Restriction)
+RESTRICTIONS = {
+    "skyddad": N_("skyddade personuppgifter"),
+    "orosanmalan": N_("oro för ett barn"),
+    "visselblasning": N_("visselblåsning"),
+}
+
 ROLES = {
     Role.SERVICEVAGLEDARE: N_("Servicevägledare"),
     Role.REGISTRATOR: N_("Registrator"),
@@ -155,6 +162,9 @@ def event_details(_: Gettext, of: Event, units: Mapping[str, Unit]) -> list[str]
     said = [units[name].name if name in units else str(name) for name in named if name]
     if of.kind == EventKind.SUGGESTED and detail.get("abstain"):
         said.append(_("osäkert"))
+    if of.kind == EventKind.RESTRICTED:
+        restricted = detail.get("restricted", "")
+        said.append(_(RESTRICTIONS.get(restricted, restricted)) if restricted else _("begränsningen hävdes"))
     reason = str(detail.get("reason", ""))
     said.append(_(CLOSE_REASONS[reason]) if reason in CLOSE_REASONS else reason)
     said += [str(detail.get(key, "")) for key in ("note", "value", "recipient", "reply")]

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from mailrouter import diarium, triage, undo
+from mailrouter import diarium, restrictions, triage, undo
 from mailrouter.desk import choices, queries, trays
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Field, ForbiddenError, Writer, require, see
@@ -19,7 +19,7 @@ from mailrouter.desk.pages.case import Answer, Wish, page
 from mailrouter.desk.pages.queue import filter_of
 from mailrouter.desk.queries import Filter
 from mailrouter.diarium import DiariumError, IllegalMoveError, NoSuchCaseError, StaleError
-from mailrouter.tables import Assignment, Case
+from mailrouter.tables import Assignment, Case, Restriction
 from mailrouter.triage import Choice, CloseReason
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ router = APIRouter(prefix="/arende/{number}")
 
 LONGEST_NOTE = 2000
 LONGEST_NUMBER = 100
+LIFTED = "ingen"  # no restriction any more
 
 
 class RefusedError(Exception):
@@ -140,6 +141,25 @@ def close(sent: ASent, skal: Field = "", hanvisad: Field = "", anteckning: Field
         )
 
     return _carry_out(sent, Act.SORT, decide, wish=Wish(note=anteckning))
+
+
+@router.post("/begransa")
+def restrict(sent: ASent, skydd: Field = "", orsak: Field = "") -> Response:
+    """Say who may read the case; whoever may not from now on goes to the next one."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        _ = sent.gettext
+        if skydd not in (LIFTED, *Restriction) or skydd == case.restricted:
+            raise RefusedError(_("Välj vem som får läsa ärendet."))
+        reason = orsak.strip()[:LONGEST_NOTE]
+        if not reason:
+            raise RefusedError(_("Skriv varför det ändras vem som får läsa ärendet."))
+        chosen = None if skydd == LIFTED else Restriction(skydd)
+        return restrictions.change(
+            session, case.id, chosen, reason=reason, seen=sent.seen, actor=sent.visitor.name, now=now
+        )
+
+    return _carry_out(sent, Act.SORT, decide, stay=skydd == LIFTED or skydd in sent.visitor.clearances)
 
 
 @router.post("/angra")

@@ -13,6 +13,7 @@ from mailrouter.desk.context import AtDesk, Desk, Reader
 from mailrouter.desk.letterview import safe_filename
 from mailrouter.desk.pages.queue import filter_of
 from mailrouter.desk.queries import CaseFile, Filter
+from mailrouter.desk.secrecy import note_reading
 from mailrouter.diarium import ASSIGNMENT_MOVES, CASE_MOVES, EventKind
 from mailrouter.letter import Letter
 from mailrouter.tables import Assignment, AssignmentState, CaseState, Event, Mail
@@ -102,6 +103,7 @@ def page(
         notice = done.notice(session, visitor, left, now=now, within=desk.undo_window)
         if notice is None and undo.undoable(session, file.case, now=now, within=desk.undo_window):
             notice = done.notice(session, visitor, number, now=now, within=desk.undo_window)
+    note_reading(desk, visitor.name, file.case)
     read = letter.parse(octets) if octets is not None else None
     today = desk.today()
     candidates = choices.candidates(file.case.suggestion, desk.organisation, today)

@@ -11,6 +11,7 @@ from mailrouter.desk import queries
 from mailrouter.desk.auth import Visitor
 from mailrouter.desk.context import AtDesk, Desk, Reader
 from mailrouter.desk.letterview import clean_html, disposition, safe_filename
+from mailrouter.desk.secrecy import note_reading
 from mailrouter.diarium import NoSuchCaseError
 
 router = APIRouter(prefix="/arende/{number}/mejl/{mail_id}")
@@ -68,6 +69,7 @@ def _octets(desk: Desk, visitor: Visitor, number: str, mail_id: int) -> tuple[st
         found = queries.octets(session, case, mail_id)
     if found is None:
         raise NoSuchCaseError("there is no such mail")
+    note_reading(desk, visitor.name, case)
     return case.number, found
 
 

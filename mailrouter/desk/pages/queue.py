@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request
 from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
 
+from mailrouter import restrictions
 from mailrouter.desk import done, queries, trays
-from mailrouter.desk.auth import Visitor
+from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.choices import catalogue
 from mailrouter.desk.context import AtDesk, Reader, address
 from mailrouter.desk.queries import Filter
@@ -42,6 +43,7 @@ def queue(
             return RedirectResponse(f"/arende/{named}", 303)
         shown = queries.page(session, visitor, wanted, before if backwards else after, backwards=backwards)
         counts = queries.counts(session, visitor)
+        unseen = restrictions.unseen(session) if visitor.may(Act.SORT) else {}
         notice = done.notice(session, visitor, klart, now=desk.clock(), within=desk.undo_window)
     links = _links(wanted, shown, after is not None, backwards)
     return desk.render(
@@ -51,6 +53,7 @@ def queue(
         wanted=wanted,
         page=shown,
         counts=counts,
+        unseen=unseen,
         count_limit=queries.COUNT_LIMIT,
         links=links,
         units=catalogue(desk.organisation, desk.today()).units,
