@@ -27,6 +27,12 @@ def test_every_letter_has_an_expectation_and_every_expectation_a_letter() -> Non
     assert len(NAMES) >= 60
 
 
+@pytest.mark.parametrize("kind", ["report-", "auto-reply-"])
+def test_robots_of_many_makes_are_among_the_letters(kind: str) -> None:
+    """At least forty delivery reports and forty automatic replies, each named by what wrote it."""
+    assert sum(name.startswith(kind) for name in NAMES) >= 40
+
+
 def test_an_address_reads_as_people_write_it() -> None:
     """An Address shows its name and mailbox, or the one of them it has."""
     assert str(Address("Anna", "anna@bo.example")) == "Anna <anna@bo.example>"
