@@ -112,9 +112,20 @@ def confirm(
 
 
 def close(
-    session: Session, case_id: int, reason: CloseReason, *, note: str, seen: int | None, actor: str, now: datetime
+    session: Session,
+    case_id: int,
+    reason: CloseReason,
+    *,
+    note: str,
+    seen: int | None,
+    actor: str,
+    now: datetime,
+    recipient: str = "",
 ) -> Case:
-    """End the case here. What is on its way to a förvaltning is withdrawn; what has arrived there stays there."""
+    """End the case here. What is on its way to a förvaltning is withdrawn; what has arrived there stays there.
+
+    ``recipient`` is whom an answer goes to, for the history (answers.py).
+    """
     case = _locked(session, case_id, seen)
     before = _before(case)
     withdrawn = [part for part in assignments(session, case.id) if part.state in LIVE]
@@ -123,13 +134,25 @@ def close(
         store.settle(part)
     _cancel_queued(session, case.id)
     case.attention = ""
-    detail = {
+    detail: dict[str, Any] = {
         "reason": reason.value,
         "note": note,
         "withdrawn": [part.id for part in withdrawn],
         "before": before,
     }
+    if recipient:
+        detail["recipient"] = recipient
     diarium.record(session, case, EventKind.CLOSED, actor=actor, now=now, detail=detail)
+    return case
+
+
+def set_aside(session: Session, case_id: int, *, reason: str, seen: int | None, actor: str, now: datetime) -> Case:
+    """Take the case out of the queue into quarantine, where it waits with its reason until somebody takes it up."""
+    if not reason.strip():
+        raise TriageError("say why the case is set aside")
+    case = _locked(session, case_id, seen)
+    case.attention = f"Ställt åt sidan av {actor}: {reason}"
+    diarium.record(session, case, EventKind.QUARANTINED, actor=actor, now=now, detail={"reason": reason})
     return case
 
 
@@ -144,9 +167,20 @@ def release(session: Session, case_id: int, *, seen: int | None, actor: str, now
 
 
 def give_back(
-    session: Session, case_id: int, assignment_id: int, *, reason: str, seen: int | None, actor: str, now: datetime
+    session: Session,
+    case_id: int,
+    assignment_id: int,
+    *,
+    reason: str,
+    seen: int | None,
+    actor: str,
+    now: datetime,
+    hint: str = "",
 ) -> Case:
-    """Fel förvaltning: the part comes back to the desk, with the reason for whoever decides anew."""
+    """Fel förvaltning: the part comes back to the desk, with the reason for whoever decides anew.
+
+    ``hint`` is the id of the unit that they say is the right one.
+    """
     if not reason.strip():
         raise TriageError("say why the case is returned")
     case = _locked(session, case_id, seen)
@@ -154,7 +188,7 @@ def give_back(
     diarium.move_assignment(assignment, AssignmentState.RETURNED)
     store.settle(assignment)
     case.attention = f"{assignment.unit_name} skickade tillbaka ärendet: {reason}"
-    detail = {"assignment": assignment.id, "unit": assignment.unit, "reason": reason}
+    detail = {"assignment": assignment.id, "unit": assignment.unit, "reason": reason} | ({"hint": hint} if hint else {})
     diarium.record(session, case, EventKind.RETURNED, actor=actor, now=now, detail=detail)
     return case
 

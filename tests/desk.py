@@ -107,9 +107,10 @@ def letter(
 
 
 def receive(store: Store, *mails: bytes) -> list[str]:
-    """Register, read and judge mails; their cases' numbers."""
+    """Register, read and judge mails; their cases' numbers. No acknowledgements: what leaves, the desk decided."""
     taken = take(store, *mails)
-    while reading.read_due(store, WordClassifier(), Settings(), NOW):
+    silent = Settings(citizen=config.Citizen(acknowledge=False))
+    while reading.read_due(store, WordClassifier(), silent, NOW):
         pass
     return [one.number for one in taken]
 

@@ -11,7 +11,7 @@ from starlette.types import Scope
 from mailrouter.config import Settings
 from mailrouter.desk import errors
 from mailrouter.desk.context import STATIC, Desk
-from mailrouter.desk.pages import acts, case, files, guide, health, login, queue
+from mailrouter.desk.pages import acts, case, files, guide, health, login, queue, templates
 from mailrouter.desk.safety import Safety
 from mailrouter.organisation import Organisation
 from mailrouter.store import Store
@@ -37,7 +37,7 @@ def create_app(
     app = FastAPI(title="mailrouter", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = Desk(store, settings, organisation, clock)
     app.mount("/static", _Kept(directory=STATIC), name="static")
-    for room in (health, login, queue, guide, files, acts, case):
+    for room in (health, login, queue, guide, templates, files, acts, case):
         app.include_router(room.router)
     errors.install(app)
     app.add_middleware(Safety, broken=errors.error_page, https=settings.desk.secure_cookies)

@@ -62,7 +62,9 @@ EXPLANATIONS = {
     Tray.SORT: N_("Allt som väntar på att någon väljer mottagare. Brådskande först, sedan efter svarsdatum."),
     Tray.UNSURE: N_("Mejl där mailrouter inte vet säkert vart de ska. De finns också i Att sortera."),
     Tray.BACK: N_("Kunde inte levereras, lämnades tillbaka eller fick ett svar som någon behöver läsa."),
-    Tray.QUARANTINE: N_("Mejl som inte gick att läsa. Originalet finns kvar: sortera för hand eller läs igen."),
+    Tray.QUARANTINE: N_(
+        "Mejl som inte gick att läsa, eller som någon har ställt åt sidan. Sortera för hand eller läs igen."
+    ),
     Tray.RESTRICTED: N_("Bara du och andra med behörighet ser dem. Att du öppnar ett skrivs i ärendets historik."),
     Tray.ROUTED: N_("Överlämnade till en förvaltning som ännu inte har svarat. Närmast svarsdatum först."),
     Tray.ANSWERED: N_("Besvarade av förvaltningen. Nyast först."),

@@ -6,7 +6,7 @@ from mailrouter.desk.language import N_, Gettext, Language
 from mailrouter.diarium import EventKind
 from mailrouter.letter.values import Nature
 from mailrouter.organisation import Unit
-from mailrouter.tables import AssignmentState, CaseState, DispatchState, Event, Role
+from mailrouter.tables import AssignmentState, CaseState, DispatchKind, DispatchState, Event, Role
 
 CASE_STATES = {
     CaseState.OPEN: N_("Att sortera"),
@@ -30,6 +30,16 @@ DISPATCH_STATES = {
     DispatchState.SENT: N_("skickat"),
     DispatchState.FAILED: N_("misslyckades"),
     DispatchState.CANCELLED: N_("inställt"),
+}
+
+DISPATCH_KINDS = {
+    DispatchKind.FORWARD: N_("Mejlet"),
+    DispatchKind.REMINDER: N_("Påminnelse"),
+    DispatchKind.DIGEST: N_("Samlad påminnelse"),
+    DispatchKind.COMPLETION: N_("Komplettering"),
+    DispatchKind.ACKNOWLEDGEMENT: N_("Bekräftelse"),
+    DispatchKind.NOTICE: N_("Besked om vem som svarar"),
+    DispatchKind.ANSWER: N_("Svar från kontaktcenter"),
 }
 
 # Outcome of one attempt (tables.Attempt.outcome)

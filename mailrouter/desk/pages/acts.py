@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Form, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from mailrouter import diarium, restrictions, triage, undo
+from mailrouter import answers, diarium, restrictions, triage, undo
 from mailrouter.desk import choices, queries, trays
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Field, ForbiddenError, Writer, require, see
 from mailrouter.desk.language import Gettext
-from mailrouter.desk.pages.case import Answer, Wish, page
+from mailrouter.desk.pages.case import Answer, Draft, Wish, page
 from mailrouter.desk.pages.queue import filter_of
 from mailrouter.desk.queries import Filter
 from mailrouter.diarium import DiariumError, IllegalMoveError, NoSuchCaseError, StaleError
@@ -29,6 +29,7 @@ router = APIRouter(prefix="/arende/{number}")
 LONGEST_NOTE = 2000
 LONGEST_NUMBER = 100
 LIFTED = "ingen"  # no restriction any more
+LONGEST_WHERETO = 200
 
 
 class RefusedError(Exception):
@@ -141,6 +142,50 @@ def close(sent: ASent, skal: Field = "", hanvisad: Field = "", anteckning: Field
         )
 
     return _carry_out(sent, Act.SORT, decide, wish=Wish(note=anteckning))
+
+
+@router.post("/svara")
+def answer(sent: ASent, text: Field = "", hanvisa: Field = "", vart: Field = "") -> Response:
+    """Answer the citizen, or refer them elsewhere, and end the case."""
+    _ = sent.gettext
+    refer, whereto = bool(hanvisa), " ".join(vart.split())[:LONGEST_WHERETO]
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        if refer and not whereto:
+            raise RefusedError(_("Skriv vart avsändaren hänvisas."))
+        try:
+            return answers.answer(
+                session,
+                case.id,
+                text,
+                reason=CloseReason.HANVISAT if refer else CloseReason.BESVARAT_DIREKT,
+                note=whereto if refer else "",
+                seen=sent.seen,
+                actor=sent.visitor.name,
+                now=now,
+                delay=sent.desk.undo_window,
+            )
+        except answers.NobodyToAnswerError as error:
+            raise RefusedError(
+                _("Det finns ingen att svara: mejlet saknar adress eller kommer från ett program.")
+            ) from error
+        except answers.UnfinishedError as error:
+            raise RefusedError(_("Svaret är inte klart: skriv färdigt det som står inom hakparentes.")) from error
+
+    return _carry_out(sent, Act.SORT, decide, wish=Wish(draft=Draft(refer, text, whereto)))
+
+
+@router.post("/at-sidan")
+def set_aside(sent: ASent, orsak: Field = "") -> Response:
+    """Take the case out of the queue, with the reason for whoever takes it up."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        reason = orsak.strip()[:LONGEST_NOTE]
+        if not reason:
+            raise RefusedError(sent.gettext("Skriv varför ärendet ställs åt sidan."))
+        return triage.set_aside(session, case.id, reason=reason, seen=sent.seen, actor=sent.visitor.name, now=now)
+
+    return _carry_out(sent, Act.SORT, decide)
 
 
 @router.post("/begransa")

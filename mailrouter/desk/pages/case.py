@@ -1,12 +1,12 @@
 """One case on one page: the letter, the suggestion with its reasons, what can be decided, and the history."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mailrouter import letter, undo
+from mailrouter import answers, letter, undo
 from mailrouter.desk import choices, done, queries
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Reader
@@ -16,11 +16,14 @@ from mailrouter.desk.queries import CaseFile, Filter
 from mailrouter.desk.secrecy import note_reading
 from mailrouter.diarium import ASSIGNMENT_MOVES, CASE_MOVES, EventKind
 from mailrouter.letter import Letter
-from mailrouter.tables import Assignment, AssignmentState, CaseState, Event, Mail
+from mailrouter.organisation import Organisation
+from mailrouter.tables import AnswerTemplate, Assignment, AssignmentState, Case, CaseState, Event, Mail
 
 router = APIRouter()
 
 HTML_VIEW = "html"
+EMPTY = "tom"  # an answer without a template
+_AT_DESK = (CaseState.OPEN, CaseState.QUARANTINED)
 _REFUSED = (AssignmentState.RETURNED, AssignmentState.FAILED)
 
 
@@ -32,6 +35,16 @@ class Wish:
     other: str = ""
     also: tuple[str, ...] = ()
     note: str = ""
+    draft: "Draft | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An answer that somebody is writing: to ``refer`` it says whereto, else it answers the question itself."""
+
+    refer: bool
+    text: str
+    whereto: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,8 @@ class Open:
     """What can be done to the case as it stands, by the one who looks."""
 
     confirm: bool
+    answer: bool
+    set_aside: bool
     close: bool
     release: bool
     reopen: bool
@@ -57,7 +72,16 @@ class Open:
     @property
     def anything(self) -> bool:
         """True when there is a decision to take."""
-        return self.confirm or self.close or self.release or self.reopen
+        return self.confirm or self.close or self.release or self.reopen or self.set_aside
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What of the case is looked at: which of its mails and how, and which template an answer is begun from."""
+
+    mail: int = 0
+    html: bool = False
+    template: str = ""
 
 
 @router.get("/arende/{number}")
@@ -73,10 +97,12 @@ def show(
     klart: str = "",
     mejl: int = 0,
     visning: str = "",
+    mall: str = "",
 ) -> Response:
     """The case's page; the tray somebody came from goes along, for next and previous."""
     wanted = filter_of(lada, sok, enhet, flagga)
-    return page(request, desk, visitor, number, wanted, mejl=mejl, html=visning == HTML_VIEW, left=klart)
+    look = Look(mejl, html=visning == HTML_VIEW, template=mall)
+    return page(request, desk, visitor, number, wanted, look=look, left=klart)
 
 
 def page(
@@ -87,18 +113,18 @@ def page(
     wanted: Filter,
     *,
     answer: Answer | None = None,
-    mejl: int = 0,
-    html: bool = False,
+    look: Look | None = None,
     left: str = "",
 ) -> Response:
     """The case as it stands now. Raises NoSuchCaseError."""
-    answer = answer or Answer()
+    answer, look = answer or Answer(), look or Look()
     with desk.store.read() as session:
         file = queries.case_file(session, queries.find(session, visitor, number))
-        mail = _chosen_mail(file, mejl)
+        mail = _chosen_mail(file, look.mail)
         octets = queries.octets(session, file.case, mail.id) if mail else None
         following = queries.neighbour(session, visitor, wanted, file.case)
         before = queries.neighbour(session, visitor, wanted, file.case, back=True)
+        templates = answers.templates(session)
         now = desk.clock()
         notice = done.notice(session, visitor, left, now=now, within=desk.undo_window)
         if notice is None and undo.undoable(session, file.case, now=now, within=desk.undo_window):
@@ -120,11 +146,15 @@ def page(
         mail=mail,
         letter=read,
         filenames=_filenames(read),
-        as_html=html and bool(read and read.html),
+        as_html=look.html and bool(read and read.html),
         open=_open(file, visitor),
         part_acts={part.id: _part_acts(file, part, visitor) for part in file.parts},
         candidates=candidates,
         refused=refused,
+        templates=templates,
+        draft=answer.wish.draft or _draft(file.case, templates, look.template, desk.organisation),
+        answer_to=answers.address_of(file.case, file.mails[0]) if file.mails else "",
+        EMPTY=EMPTY,
         marked=wish or choices.marked(file.case.suggestion, candidates, refused),
         catalogue=choices.catalogue(desk.organisation, today),
         OTHER=choices.OTHER,
@@ -141,6 +171,19 @@ def _chosen_mail(file: CaseFile, mejl: int) -> Mail | None:
     return next((mail for mail in file.mails if mail.id == mejl), file.mails[0] if file.mails else None)
 
 
+def _draft(case: Case, templates: Sequence[AnswerTemplate], wanted: str, organisation: Organisation) -> Draft | None:
+    """The answer as the template begins it; None when none was chosen."""
+    if wanted == EMPTY:
+        return Draft(refer=False, text=answers.filled(answers.EMPTY, case))
+    chosen = next((template for template in templates if str(template.id) == wanted), None)
+    if chosen is None:
+        return None
+    refer = chosen.purpose == answers.REFER
+    unit = organisation.units.get(chosen.target)
+    whereto = (unit.name if unit else chosen.title) if refer else ""
+    return Draft(refer, answers.filled(chosen.text, case), whereto)
+
+
 def _filenames(read: Letter | None) -> list[str]:
     return [safe_filename(attachment, index) for index, attachment in enumerate(read.attachments)] if read else []
 
@@ -150,6 +193,8 @@ def _open(file: CaseFile, visitor: Visitor) -> Open:
     sorts = visitor.may(Act.SORT)
     return Open(
         confirm=sorts and (state, EventKind.CONFIRMED) in CASE_MOVES,
+        answer=sorts and state in _AT_DESK,
+        set_aside=sorts and state is CaseState.OPEN,
         close=sorts and (state, EventKind.CLOSED) in CASE_MOVES,
         release=sorts and (state, EventKind.RELEASED) in CASE_MOVES,
         reopen=sorts and (state, EventKind.REOPENED) in CASE_MOVES,

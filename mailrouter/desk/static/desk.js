@@ -114,6 +114,7 @@
       if (seconds > 0) left.textContent = seconds;
       else if (!form.dataset.sent) {
         clearInterval(beat);
+        if (form.contains(document.activeElement)) byId("innehall").focus();
         form.remove();
       }
     }, 250);
@@ -151,12 +152,39 @@
     return true;
   }
 
+  // Opens a fold and goes to the first thing in it.
+  function unfold(...names) {
+    const fold = names.map((name) => document.querySelector(`details[data-key='${name}']`)).find(Boolean);
+    if (!fold) return false;
+    fold.open = true;
+    fold.querySelector("a, input:not([type='hidden']), select, textarea, button")?.focus();
+    return true;
+  }
+
+  function notACase() {
+    const none = document.querySelector("input[name='skal'][value='ej-arende']");
+    if (!none || !unfold("close")) return false;
+    none.checked = true;
+    none.focus();
+    return true;
+  }
+
+  const next = () => follow("[data-key='next']");
+  const previous = () => follow("[data-key='previous']");
   const acts = {
     Enter: submit,
-    j: () => follow("[data-key='next']"),
-    ArrowRight: () => follow("[data-key='next']"),
-    k: () => follow("[data-key='previous']"),
-    ArrowLeft: () => follow("[data-key='previous']"),
+    s: () => unfold("split"),
+    a: () => unfold("answer"),
+    h: () => unfold("refer"),
+    e: notACase,
+    v: () => follow("[data-key='noted']") || unfold("aside"),
+    r: () => unfold("return", "reopen"),
+    n: next,
+    p: previous,
+    j: next,
+    ArrowRight: next,
+    k: previous,
+    ArrowLeft: previous,
     z: () => follow("[data-key='undo']"),
     u: () => follow(".steps > a"),
     "/": () => {
@@ -165,6 +193,11 @@
     },
     "?": help,
   };
+
+  // An answer that is being written is sent with Ctrl or Cmd and Enter; Enter alone begins a new line.
+  byId("svarstext")?.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.target.form.requestSubmit();
+  });
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
