@@ -6,13 +6,18 @@ number, which lets one check character catch every single mistake and every swap
 
 import re
 import secrets
+from contextlib import suppress
 
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 _SERIAL_LENGTH = 4
+_NUMBER_PATTERN = re.compile(rf"(?<![\w-])\d\d-[{ALPHABET}]{{{_SERIAL_LENGTH},6}}-[{ALPHABET}](?![\w-])")
 _TOKEN_LENGTH = 24  # 24 characters of 31: 118 bits, not to be guessed
 _TOKEN_PREFIX = "mr"  # noqa: S105 (a mark in front of the secret)
-_TOKEN_PATTERN = re.compile(rf"\b{_TOKEN_PREFIX}[{ALPHABET.lower()}]{{{_TOKEN_LENGTH}}}\b", re.IGNORECASE)
+_TOKEN_PATTERN = re.compile(
+    rf"(?:\b|(?<=%2b)|(?<=_)){_TOKEN_PREFIX}[{ALPHABET.lower()}]{{{_TOKEN_LENGTH}}}(?![a-z0-9])", re.IGNORECASE
+)
+_FOLD = re.compile(r"=?\r?\n[ \t]*")  # a header line that was broken inside a token, with or without quoted-printable
 
 
 class NumberError(ValueError):
@@ -41,6 +46,15 @@ def read_number(written: str) -> str:
     return f"{stem}-{squeezed[-1]}"
 
 
+def find_numbers(text: str) -> list[str]:
+    """The case numbers that stand in ``text``, each once, in order; what has a wrong check character is none."""
+    found = []
+    for match in _NUMBER_PATTERN.findall(text.upper()):
+        with suppress(NumberError):
+            found.append(read_number(match))
+    return list(dict.fromkeys(found))
+
+
 def _check(stem: str) -> str:
     """Weighted sum modulo 31: distinct weights below the prime catch single errors and transpositions."""
     characters = stem.replace("-", "")
@@ -55,5 +69,11 @@ def new_token() -> str:
 
 
 def find_tokens(text: str) -> list[str]:
-    """The tokens that stand in ``text``, each once, in order."""
-    return list(dict.fromkeys(match.lower() for match in _TOKEN_PATTERN.findall(text)))
+    """The tokens that stand in ``text``, each once, in order: in any case, and however a mail server wrapped them.
+
+    ``l`` for ``1`` and ``o`` for ``0`` cannot happen: the alphabet has none of the four.
+    """
+    found = [match.lower() for match in _TOKEN_PATTERN.findall(text)]
+    if "\n" in text:
+        found += [match.lower() for match in _TOKEN_PATTERN.findall(_FOLD.sub("", text))]
+    return list(dict.fromkeys(found))

@@ -4,6 +4,7 @@ Model and rules only ever name an *area*. This room turns area + place + day int
 reorganisation is an edit of the file and never a new model.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -42,6 +43,8 @@ class Unit:
     valid_from: date | None = None  # first day it answers
     valid_to: date | None = None  # last day it answers
     replaced_by: str | None = None  # who answers from the day after
+    alternative: str | None = None  # the mailbox that is tried once when ``mailbox`` does not exist
+    diarienummer: tuple[str, ...] = ()  # regular expressions of its own numbers; without them the usual ones hold
 
     def answers_on(self, on: date) -> bool:
         """True on the days this unit exists."""
@@ -107,7 +110,7 @@ class Organisation:
         area = self.areas[area_id]
         former = sorted((f for f in area.formerly if on <= f.valid_to), key=lambda f: f.valid_to)
         unit = former[0].unit if former else self._present(area, district)
-        return self._successor(unit, on)
+        return self.successor(unit, on)
 
     @staticmethod
     def _present(area: Area, district: str | None) -> str | None:
@@ -115,7 +118,7 @@ class Organisation:
             return area.unit_by_district.get(district) if district else None
         return area.unit
 
-    def _successor(self, unit: str | None, on: date) -> str | None:
+    def successor(self, unit: str | None, on: date) -> str | None:
         """Follow ``replaced_by`` to the unit that exists on the day."""
         while unit is not None and not self.units[unit].answers_on(on):
             unit = self.units[unit].replaced_by
@@ -228,6 +231,13 @@ def _unit_faults(unit: Unit, units: Mapping[str, Unit]) -> Iterable[str]:
         yield f'the unit {unit.id} has the kind "{unit.kind}"; it is forvaltning, bolag or extern'
     if unit.mailbox is not None and not _is_address(unit.mailbox):
         yield f'the mailbox of the unit {unit.id} is not an e-mail address (it is "{unit.mailbox}")'
+    if unit.alternative is not None and not _is_address(unit.alternative):
+        yield f'the alternative of the unit {unit.id} is not an e-mail address (it is "{unit.alternative}")'
+    for pattern in unit.diarienummer:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield f'the diarienummer "{pattern}" of the unit {unit.id} is no regular expression: {error}'
     if unit.valid_from and unit.valid_to and unit.valid_to < unit.valid_from:
         yield f"the unit {unit.id} ends {unit.valid_to}, before it begins {unit.valid_from}"
     if unit.replaced_by is not None and unit.replaced_by not in units:

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlmodel import Session, col, select
 
-from mailrouter import diarium, letter, restrictions, settlement
+from mailrouter import citizen, diarium, homecoming, letter, replies, restrictions, settlement
 from mailrouter.classify import Query, query_of
 from mailrouter.classify.values import Verdict
 from mailrouter.config import Settings
 from mailrouter.diarium import DiariumError, EventKind
-from mailrouter.letter import Nature, Report
+from mailrouter.letter import Address, Nature, Report
+from mailrouter.organisation import Organisation
+from mailrouter.replies import Reply
 from mailrouter.store import Store, settle
 from mailrouter.tables import Case, CaseState, Disposition, Mail, RawMail
 
@@ -26,6 +28,9 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3  # a mail whose reading ended the process this often is not read again unasked
 UNREADABLE = "unreadable"
+
+# A person may write through a list; every other nature is a program's.
+_PERSON = frozenset({Nature.HUMAN, Nature.FORM, Nature.MAILING_LIST})
 
 
 class Judge(Protocol):
@@ -43,33 +48,40 @@ class _Read:
     text: str
     nature: Nature
     report: Report | None
+    contact: Address  # the citizen, as far as a mail or a form tells; the address is where they may be told
     defects: tuple[str, ...]
     query: Query | None  # None when the mail opens no case or could not be read
+    reply: Reply | None  # what it says to us, when it came home by a token
 
     @property
     def readable(self) -> bool:
         return UNREADABLE not in self.defects
 
 
-def read_due(store: Store, judge: Judge, settings: Settings, now: datetime) -> int:
-    """Read and judge up to ``settings.work.batch`` mails; how many were claimed."""
+def read_due(
+    store: Store, judge: Judge, settings: Settings, now: datetime, *, organisation: Organisation | None = None
+) -> int:
+    """Read and judge up to ``settings.work.batch`` mails; how many were claimed.
+
+    ``organisation`` tells which förvaltning a registrator's reply names, and how its numbers look.
+    """
     lease = timedelta(seconds=settings.work.lease_seconds)
     with store.write() as session:
         claimed = store.claim(session, Mail, now, limit=settings.work.batch, lease=lease)
         mails = [(mail.id, mail.disposition, mail.attempts) for mail in claimed]
     log.debug("reading-claimed mails=%d", len(mails))
-    reads = [_read(store, *mail) for mail in mails]
+    reads = [_read(store, settings, *mail) for mail in mails]
     verdicts = _verdicts(judge, [read.query for read in reads if read.query is not None], now)
     log.debug("reading-judged mails=%d", len(reads))
     if reads:
         with store.write() as session:
             for read in reads:
-                _keep_alone(session, read, verdicts.get(str(read.mail_id)), now)
+                _keep_alone(session, read, verdicts.get(str(read.mail_id)), settings, organisation, now)
         log.debug("reading-stored mails=%d", len(reads))
     return len(reads)
 
 
-def _read(store: Store, mail_id: int, disposition: Disposition, attempts: int) -> _Read:
+def _read(store: Store, settings: Settings, mail_id: int, disposition: Disposition, attempts: int) -> _Read:
     if attempts > MAX_ATTEMPTS:
         return _unreadable(mail_id)
     with store.read() as session:
@@ -80,11 +92,13 @@ def _read(store: Store, mail_id: int, disposition: Disposition, attempts: int) -
     readable = UNREADABLE not in parsed.defects
     judged = readable and disposition is Disposition.CASE
     query = query_of(parsed, str(mail_id)) if judged else None
-    return _Read(mail_id, parsed.text, parsed.nature, parsed.report, parsed.defects, query)
+    contact = Address(parsed.contact.name if parsed.contact else "", citizen.contact_of(parsed, settings))
+    reply = replies.of(parsed) if readable and disposition is Disposition.JOINED else None
+    return _Read(mail_id, parsed.text, parsed.nature, parsed.report, contact, parsed.defects, query, reply)
 
 
 def _unreadable(mail_id: int) -> _Read:
-    return _Read(mail_id, "", Nature.HUMAN, None, (UNREADABLE,), None)
+    return _Read(mail_id, "", Nature.HUMAN, None, Address("", ""), (UNREADABLE,), None, None)
 
 
 def _verdicts(judge: Judge, queries: Sequence[Query], now: datetime) -> dict[str, Verdict]:
@@ -98,20 +112,34 @@ def _verdicts(judge: Judge, queries: Sequence[Query], now: datetime) -> dict[str
         return {key: verdict for query in queries for key, verdict in _verdicts(judge, [query], now).items()}
 
 
-def _keep_alone(session: Session, read: _Read, verdict: Verdict | None, now: datetime) -> None:
+def _keep_alone(
+    session: Session,
+    read: _Read,
+    verdict: Verdict | None,
+    settings: Settings,
+    organisation: Organisation | None,
+    now: datetime,
+) -> None:
     """Keep one mail of a batch; what the database refuses of it goes to quarantine and holds up no other."""
     try:
         with session.begin_nested():
-            _keep(session, read, verdict, now)
+            _keep(session, read, verdict, settings, organisation, now)
     except (StatementError, DiariumError) as error:
         if isinstance(error, OperationalError):
             raise
         log.warning("reading-refused mail=%d error=%s", read.mail_id, type(error).__name__)
         with session.begin_nested():
-            _keep(session, _unreadable(read.mail_id), None, now)
+            _keep(session, _unreadable(read.mail_id), None, settings, organisation, now)
 
 
-def _keep(session: Session, read: _Read, verdict: Verdict | None, now: datetime) -> None:
+def _keep(
+    session: Session,
+    read: _Read,
+    verdict: Verdict | None,
+    settings: Settings,
+    organisation: Organisation | None,
+    now: datetime,
+) -> None:
     """T2 for one mail: what it says, what is suggested, and the event that tells so."""
     mail = session.get_one(Mail, read.mail_id, with_for_update=True)
     case = diarium.lock(session, mail.case_id)
@@ -119,15 +147,29 @@ def _keep(session: Session, read: _Read, verdict: Verdict | None, now: datetime)
     mail.defects = [*mail.defects, *(defect for defect in read.defects if defect not in mail.defects)]
     settle(mail)
     if mail.disposition is Disposition.JOINED:
-        _follow_up(session, case, mail, read, now)
+        _follow_up(session, case, mail, read, settings, organisation, now)
     elif not read.readable:
         _quarantine(session, case, now)
     elif verdict is not None:
-        _suggest(session, case, read, verdict, now)
+        _suggest(session, case, verdict, now)
     else:
         case.attention = "Inget förslag kunde göras. Läs mejlet och välj förvaltning själv."
+    if mail.disposition is Disposition.CASE and read.readable:
+        homecoming.link_named(session, case, mail.subject, now)
+        _meet_citizen(session, case, mail, read, settings, now)
     if mail.disposition is not Disposition.JOINED:
         restrictions.restrict_if_needed(session, case, verdict, f"{case.subject}\n{read.text}", now)
+
+
+def _meet_citizen(session: Session, case: Case, mail: Mail, read: _Read, settings: Settings, now: datetime) -> None:
+    """Who is behind the mail, and the acknowledgement. The sender of a web form is a robot and never the citizen."""
+    case.contact = read.contact.address
+    if read.nature is Nature.FORM:
+        case.sender, case.sender_name = read.contact.address, read.contact.name
+        case.wants_answer = bool(read.contact.address)
+    else:
+        case.wants_answer = case.wants_answer and read.nature is Nature.HUMAN
+    citizen.acknowledge(session, case, mail, settings, now)
 
 
 def _quarantine(session: Session, case: Case, now: datetime) -> None:
@@ -136,11 +178,10 @@ def _quarantine(session: Session, case: Case, now: datetime) -> None:
         diarium.record(session, case, EventKind.QUARANTINED, actor="mailrouter", now=now, detail={})
 
 
-def _suggest(session: Session, case: Case, read: _Read, verdict: Verdict, now: datetime) -> None:
+def _suggest(session: Session, case: Case, verdict: Verdict, now: datetime) -> None:
     case.suggestion, case.suggested_at = verdict.as_json(), now
     case.kind, case.language = verdict.kind, verdict.language
     case.district, case.flags = verdict.district or "", list(verdict.flags)
-    case.wants_answer = case.wants_answer and read.nature in {Nature.HUMAN, Nature.FORM}
     detail: dict[str, Any] = {
         "area": verdict.area,
         "unit": verdict.unit,
@@ -152,9 +193,24 @@ def _suggest(session: Session, case: Case, read: _Read, verdict: Verdict, now: d
     diarium.record(session, case, EventKind.SUGGESTED, actor="mailrouter", now=now, detail=detail)
 
 
-def _follow_up(session: Session, case: Case, mail: Mail, read: _Read, now: datetime) -> None:
-    """A mail that came home by a token: a delivery report moves its dispatch, a person's words are for a person."""
+def _follow_up(
+    session: Session,
+    case: Case,
+    mail: Mail,
+    read: _Read,
+    settings: Settings,
+    organisation: Organisation | None,
+    now: datetime,
+) -> None:
+    """A mail that came home by a token: a delivery report, a robot's receipt, the citizen's words, a registrator's."""
     if read.report is not None:
         settlement.take_report(session, mail, read.report, now)
-    elif read.nature is Nature.HUMAN:
-        case.attention = f"Svar från {mail.sender}: läs mejlet i ärendet."
+    elif read.reply is None:
+        case.attention = f"Ett svar från {mail.sender} gick inte att läsa. Titta på originalet."
+    elif read.nature not in _PERSON:
+        homecoming.take_robot(session, case, mail, read.nature, now)
+    elif citizen.is_from_citizen(session, mail):
+        if not citizen.complete(session, case, mail, now):
+            case.attention = "Medborgaren har skrivit igen: läs mejlet i ärendet."
+    else:
+        homecoming.take_reply(session, case, mail, read.reply, settings, organisation, now)

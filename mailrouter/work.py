@@ -93,7 +93,7 @@ class Work:
         now = datetime.now(UTC)
         if not self._store.has_due(Mail, now):
             return 0
-        return reading.read_due(self._store, self._classifier, self._settings, now)
+        return reading.read_due(self._store, self._classifier, self._settings, now, organisation=self._city)
 
     def _send(self) -> int:
         now = datetime.now(UTC)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailrouter.number import ALPHABET, NumberError, find_tokens, format_number, new_token, read_number
+from mailrouter.number import ALPHABET, NumberError, find_numbers, find_tokens, format_number, new_token, read_number
 
 YEARS = st.integers(2020, 2099)
 SERIALS = st.integers(1, 31**4 + 5)
@@ -56,3 +56,24 @@ def test_a_token_is_found_where_mail_carries_it() -> None:
     assert find_tokens(f"To: <svar+{token}@stad.example>") == [token]
     assert find_tokens(f"<{token.upper()}@stad.example>") == [token]
     assert find_tokens(f"x{token}") == []
+
+
+def test_a_token_survives_what_mail_servers_do() -> None:
+    """Folded header lines, quoted-printable breaks, encoded plus signs, and addresses rewritten around it."""
+    token = new_token()
+    folded = f"References: <a@b.example>\r\n <{token[:12]}\r\n {token[12:]}@stad.example>"
+    broken = f"To: svar+{token[:20]}=\r\n{token[20:]}@stad.example"
+    rewritten = f"SRS0=HHH=TT=stad.example=svar+{token}@post.example prvs=1=svar%2B{token}@stad.example svar_{token}@x"
+    assert find_tokens(folded) == find_tokens(broken) == find_tokens(rewritten) == [token]
+
+
+def test_a_token_has_no_character_that_looks_like_another() -> None:
+    """Neither l nor 1 nor o nor 0 can stand in one, so that nothing needs to be guessed."""
+    assert not set("l1io0") & set("".join(new_token().removeprefix("mr") for _ in range(200)))
+
+
+def test_numbers_in_a_text() -> None:
+    """The numbers that people write are found; what only looks like one is not."""
+    first, second = format_number(2026, 1), format_number(2026, 77)
+    assert find_numbers(f"SV: [{first}] som {second.lower()}, {first}") == [first, second]
+    assert find_numbers(f"26-2223-X x{first} {first}9 2026-03-02 26-2222-2") == []
