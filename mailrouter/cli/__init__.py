@@ -17,6 +17,7 @@ ROOMS = {
     "letter": "letters",
     "train": "judging",
     "model": "judging",
+    "replay": "old_mail",
     "units": "judging",
     "case": "decisions",
     "outbox": "decisions",
