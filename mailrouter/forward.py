@@ -19,6 +19,7 @@ from sqlmodel import Session, col, select
 
 from mailrouter import citizen, compose, deadlines, diarium, signing
 from mailrouter.config import Settings
+from mailrouter.letter.values import Nature
 from mailrouter.organisation import Organisation
 from mailrouter.settlement import Result, Task, settle_all
 from mailrouter.smarthost import Later, Never, Outcome, Sent, Smarthost
@@ -215,7 +216,17 @@ def _to_unit(
     if dispatch.kind is DispatchKind.COMPLETION:
         forwarded = deadlines.forward_of(session, assignment.id)
         return compose.completion(case, assignment, dispatch, mail, original.octets, forwarded, settings, organisation)
-    return compose.forward(case, assignment, dispatch, original.octets, settings, organisation, nature=mail.nature)
+    is_named = mail.nature != Nature.FORM or case.sender != mail.sender  # the sender of a form is a robot
+    return compose.forward(
+        case,
+        assignment,
+        dispatch,
+        original.octets,
+        settings,
+        organisation,
+        is_named=is_named,
+        keys=signing.keys(session, settings.city),
+    )
 
 
 def _write_down(this: _Round, results: Sequence[Result]) -> list[Exception]:
@@ -227,7 +238,7 @@ def _write_down(this: _Round, results: Sequence[Result]) -> list[Exception]:
     while True:
         try:
             with this.store.write() as session:
-                settle_all(session, results, this.settings.forward, this.now + this.elapsed, this.chance)
+                settle_all(session, results, this.settings, this.now + this.elapsed, this.chance)
         except (OperationalError, InterfaceError) as error:
             if this.elapsed > this.lease:
                 return [error]

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from mailrouter import diarium
-from mailrouter.config import Forward
+from mailrouter import citizen, diarium
+from mailrouter.config import Forward, Settings
 from mailrouter.diarium import EventKind
 from mailrouter.letter.values import Failure, Report
 from mailrouter.smarthost import Later, Never, Outcome, Sent
@@ -47,7 +47,7 @@ class Result:
 
 
 def settle_all(
-    session: Session, results: Sequence[Result], settings: Forward, now: datetime, chance: random.Random
+    session: Session, results: Sequence[Result], settings: Settings, now: datetime, chance: random.Random
 ) -> None:
     """Write down what became of ``results``, which come ordered by case so that nobody waits in a circle."""
     tasks = [result.task for result in results]
@@ -69,7 +69,7 @@ def _locked(
     return session.exec(statement.with_for_update()).all()
 
 
-def _settle(session: Session, result: Result, settings: Forward, now: datetime, chance: random.Random) -> None:
+def _settle(session: Session, result: Result, settings: Settings, now: datetime, chance: random.Random) -> None:
     case = session.get_one(Case, result.task.case_id)
     dispatch = session.get_one(Dispatch, result.task.dispatch_id)
     attempt = session.get_one(Attempt, result.task.attempt_id)
@@ -86,9 +86,9 @@ def _settle(session: Session, result: Result, settings: Forward, now: datetime, 
         return
     match outcome:
         case Sent():
-            _sent(session, case, dispatch, outcome, now)
+            _sent(session, case, dispatch, outcome, settings, now)
         case Later():
-            _later(session, case, dispatch, outcome, now, settings, chance)
+            _later(session, case, dispatch, outcome, now, settings.forward, chance)
         case Never():
             _failed(session, case, dispatch, outcome.reply, now)
 
@@ -101,7 +101,7 @@ def _too_late(session: Session, case: Case, dispatch: Dispatch, outcome: Outcome
         diarium.record(session, case, EventKind.SENT, actor=ACTOR, now=now, detail=detail)
 
 
-def _sent(session: Session, case: Case, dispatch: Dispatch, outcome: Sent, now: datetime) -> None:
+def _sent(session: Session, case: Case, dispatch: Dispatch, outcome: Sent, settings: Settings, now: datetime) -> None:
     diarium.move_dispatch(dispatch, DispatchState.SENT)
     dispatch.settled_at = now
     settle(dispatch)
@@ -110,6 +110,8 @@ def _sent(session: Session, case: Case, dispatch: Dispatch, outcome: Sent, now: 
         diarium.move_assignment(part, AssignmentState.DELIVERED)
     detail = _detail(dispatch, outcome.reply)
     diarium.record(session, case, EventKind.SENT, actor=ACTOR, now=now, detail=detail)
+    if dispatch.kind is DispatchKind.FORWARD:
+        citizen.tell_who_has_it(session, case, settings, now)
 
 
 def _later(
@@ -146,6 +148,9 @@ def _failed(session: Session, case: Case, dispatch: Dispatch, reply: str, now: d
     diarium.move_dispatch(dispatch, DispatchState.FAILED)
     dispatch.settled_at = now
     settle(dispatch)
+    if dispatch.kind in citizen.KINDS:
+        _not_told(session, case, dispatch, reply, now)
+        return
     part = _part(session, dispatch)
     unit = part.unit_name if part is not None else dispatch.recipient
     detail = _detail(dispatch, reply) | {"outcome": "never"}
@@ -161,6 +166,19 @@ def _failed(session: Session, case: Case, dispatch: Dispatch, reply: str, now: d
     case.attention = f"Mejlet till {unit} ({dispatch.recipient}) kom inte fram: {reply}"
     movable = (case.state, EventKind.DELIVERY_FAILED) in diarium.CASE_MOVES
     kind = EventKind.DELIVERY_FAILED if movable else EventKind.SEND_DELAYED  # in quarantine it is at the desk already
+    diarium.record(session, case, kind, actor=ACTOR, now=now, detail=detail)
+
+
+def _not_told(session: Session, case: Case, dispatch: Dispatch, reply: str, now: datetime) -> None:
+    """The citizen cannot be reached: nothing more goes there by itself, and an answer in words asks for a person."""
+    if case.contact == dispatch.recipient:
+        case.contact = ""
+    detail = _detail(dispatch, reply) | {"outcome": "never"}
+    written = dispatch.kind is DispatchKind.ANSWER
+    if written:
+        case.attention = f"Svaret till medborgaren ({dispatch.recipient}) kom inte fram: {reply}"
+    movable = written and (case.state, EventKind.DELIVERY_FAILED) in diarium.CASE_MOVES
+    kind = EventKind.DELIVERY_FAILED if movable else EventKind.SEND_DELAYED
     diarium.record(session, case, kind, actor=ACTOR, now=now, detail=detail)
 
 

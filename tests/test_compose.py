@@ -169,7 +169,7 @@ def test_protected_persons_are_named_nowhere() -> None:
 
 def test_the_sender_of_a_web_form_is_not_the_citizen() -> None:
     """A form's robot is not named as the one to answer; who it was stands in the original."""
-    octets = compose.forward(case(), part(), dispatch(), b"From: x@example.se\r\n\r\n", SETTINGS, nature="form")
+    octets = compose.forward(case(), part(), dispatch(), b"From: x@example.se\r\n\r\n", SETTINGS, is_named=False)
     assert b"anna" not in octets.lower()
     assert "framgår av originalet" in note(octets)
 

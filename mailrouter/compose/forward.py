@@ -5,6 +5,7 @@ import json
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from mailrouter.compose import links
 from mailrouter.compose.common import (
     Names,
     facts,
@@ -19,8 +20,8 @@ from mailrouter.compose.common import (
 )
 from mailrouter.compose.transparent import is_transparent
 from mailrouter.config import Settings
-from mailrouter.letter.values import Nature
 from mailrouter.organisation import Organisation
+from mailrouter.signing import Keys
 from mailrouter.tables import Assignment, Case, Dispatch
 
 PROTECTED = "skyddad"  # the flag of protected personal data: nothing of the person is repeated
@@ -49,16 +50,18 @@ def forward(
     settings: Settings,
     organisation: Organisation | None = None,
     *,
-    nature: str = Nature.HUMAN,
+    is_named: bool = True,
+    keys: Keys = (),
 ) -> bytes:
     """The citizen's mail on its way to a förvaltning. ``original`` comes out at the other end byte for byte.
 
     It travels as message/rfc822, which must not be encoded (RFC 2046 5.2.1). An original that SMTP or a
     relay would change under way travels as a base64 file instead; ``is_transparent`` draws the line.
-    ``nature`` is the mail's: the sender of a web form is never the citizen.
+    ``is_named`` is False when it is not known who the citizen is, as behind a web form that nobody signed.
+    ``keys`` sign the links of the note; without them it has none.
     """
     names = Names(organisation)
-    is_named = PROTECTED not in case.flags and nature != Nature.FORM
+    is_named = is_named and PROTECTED not in case.flags
     as_message = is_transparent(original)
     filename = f"{case.number}.eml"
     note = render(
@@ -70,6 +73,7 @@ def forward(
             "reasons": _reasons(case, assignment),
             "as_message": as_message,
             "filename": filename,
+            "links": links.labelled(dispatch.token, settings, keys),
         },
     )
     described = _arende_json(
