@@ -7,16 +7,21 @@ to the city; other languages as far as their common clients need it.
 import re
 
 # Labels of a quoted header block, as Outlook, webmail and Apple Mail write them.
-FROM = ("från", "avsändare", "from", "fra", "von", "lähettäjä", "de", "da", "van", "od", "feladó", "от", "von/from",
+FROM = ("từ", "kimden", "de la", "από", "من", "від", "šalje", "saatja", "pošiljatelj",
+        "från", "avsändare", "from", "fra", "von", "lähettäjä", "de", "da", "van", "od", "feladó", "от", "von/from",
         "nadawca",
         "expéditeur", "mittente", "remitente", "差出人", "发件人", "寄件者", "보낸 사람", "보낸사람")  # fmt: skip
-SENT = ("skickat", "datum", "sänt", "sent", "date", "sendt", "dato", "gesendet", "lähetetty", "päivämäärä", "päiväys",
+SENT = ("ngày", "đã gửi", "gönderme", "gönderilen", "tarih", "trimis", "στάλθηκε", "تاريخ الإرسال", "تم الإرسال",
+        "التاريخ", "надіслано", "poslano", "saadetud",
+        "skickat", "datum", "sänt", "sent", "date", "sendt", "dato", "gesendet", "lähetetty", "päivämäärä", "päiväys",
         "envoyé", "envoyé le", "enviado", "enviado el", "enviada em", "fecha", "data", "inviato", "verzonden",
         "odesláno", "wysłano", "küldve", "dátum", "отправлено", "дата", "发送时间", "日期", "日時", "送信日時",
         "보낸 날짜", "보낸날짜", "sent on")  # fmt: skip
-TO = ("till", "to", "til", "an", "vastaanottaja", "kenelle", "à", "para", "a", "aan", "komu", "do", "címzett", "кому",
+TO = ("đến", "tới", "kime", "către", "προς", "إلى", "za", "saaja",
+      "till", "to", "til", "an", "vastaanottaja", "kenelle", "à", "para", "a", "aan", "komu", "do", "címzett", "кому",
       "destinatario", "destinataire", "宛先", "收件人", "받는 사람", "받는사람")  # fmt: skip
-SUBJECT = ("ämne", "ärende", "subject", "emne", "betreff", "aihe", "objet", "asunto", "assunto", "oggetto", "onderwerp",
+SUBJECT = ("chủ đề", "konu", "subiect", "θέμα", "الموضوع", "predmet", "teema",
+           "ämne", "ärende", "subject", "emne", "betreff", "aihe", "objet", "asunto", "assunto", "oggetto", "onderwerp",
            "předmět", "temat", "tárgy", "тема", "件名", "主题", "主題", "제목")  # fmt: skip
 OTHER = ("kopia", "kopio", "cc", "kopi", "kopie", "bcc", "bilagor", "attachments", "prioritet", "importance",
          "svar till",
@@ -31,11 +36,15 @@ VERBS = re.compile(
     r"\b(?:skrev|wrote|writes|skreiv|schrieb|schrieb\s+am|kirjoitti|a\s+écrit|escribió|escribio|escreveu|ha\s+scritto|"
     r"schreef|napisał(?:\(a\)|a)?|nadesłał|napsal(?:\(a\)|a)?|írta|написала?|пишет|пише|a\s+scris|"
     r"har\s+skrevet|skrifaði|"
-    r"έγραψε|yazdı|kirjutas)\b|napisał\(a\)|napsal\(a\)|写道|寫道|님이\s*작성|작성",
+    r"έγραψε|yazdı|kirjutas|sent|heeft\s+.{0,120}geschreven|đã\s+viết|escreveu|va\s+escriure|je\s+napisa[ol]\w*|napisa(?:o|la)\s+je|"
+    r"napísal\w*|написа|rakstīja|rašė|menulis|escrigué|sende|escribe|shkroi|aydaa\s+qoray|qoray)\b|"
+    r"napisał\(a\)|napsal\(a\)|napísal\(a\)|je napisao/la|写道|寫道|님이\s*작성|작성|が書きました|のメッセージ|"
+    r"كتب|تمت\s+كتابة|נכתב|כתב|نوشت|เขียน",
     re.IGNORECASE,
 )
 OPENERS = re.compile(
-    r"(?:den|på|on|am|le|el|il|op|dne|dnia|w\s+dniu|em|a\s+las|den\s+\w+|pe|kl|vid|"
+    r"(?:den|på|on|am|le|el|il|op|dne|dnia|w\s+dniu|em|a\s+las|den\s+\w+|pe|kl|vid|vào|în|dana|dňa|у|в|στις|"
+    r"tarihinde|em|na|fi|في|در|ב|kuupäeval|þann|"
     r"(?:m[åa]n|tis|tir|ons|tor|tors|fre|l[öø]r|s[öø]n|ma|ti|ke|to|pe|la|su|mo|di|mi|do|fr|sa|so|mon|tue|wed|thu|fri|sat|"
     r"sun)[a-zåäöø]*[.,]?|\d{1,4})\b",
     re.IGNORECASE,
@@ -105,7 +114,7 @@ SLASH_NAME = re.compile(
 
 # Lines that devices and apps add.
 DEVICE = re.compile(
-    r"[*_\s]*(?:(?:skickat|skickade|sänt)\s+(?:från|via|med)|(?:sent|send)\s+(?:from|via|with|using)|hämta\s+outlook|get\s+outlook|skaffa\s+outlook|"
+    r"[*_\s]*(?:(?:skickat|skickade|sänt)\s+(?:från|via|med)|(?:sent|send)\s+(?:from|via|with|using)|hämta\s+outlook|get\s+outlook|skaffa\s+outlook|(?:télécharger|descargar|obtener|scarica|baixar|pobierz|obtenez)\s+outlook|"
     r"hent\s+outlook|(?:gesendet|gesendet\s+)(?:von|mit|über)|"
     r"von\s+(?:meinem|unterwegs|mein).{0,40}gesendet|outlook\s+für|holen\s+sie\s+sich\s+outlook|"
     r"(?:sendt|sent)\s+(?:fra|via)|lähetetty|hanki\s+outlook|envoyé\s+(?:de|depuis)|"

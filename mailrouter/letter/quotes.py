@@ -17,10 +17,20 @@ SIGNATURE_LINE_CHARS = 100
 _TIME = re.compile(r"\d{1,2}[:.]\d{2}")
 _DATE = re.compile(r"\d{4}|\d{1,2}[./-]\d{1,2}|\d{1,2}\.?\s+\w{3,}")
 _EMAIL = re.compile(r"\S+@\S+|<[^>]*>|\[mailto:")
-_NO_VERB = re.compile(r"\d{4}[-/年]\d{1,2}[-/月]\d{1,2}.{0,80}(?:<\S+@\S+>|\S+@\S+)\s*[:：]$")
+_EXACT = re.compile(r"[A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} (?:[+-]\d{4}|GMT|UTC|CES?T)")
+_NO_VERB = re.compile(
+    r"\d{4}[-/年]\d{1,2}[-/月]\d{1,2}.{0,80}(?:<\S+@\S+>|\S+@\S+)\s*[:：]$|"
+    r".{0,30}\b\d{4}\b.{0,40}\b\d{1,2}[:.]\d{2}\b.{0,100}<\S+@\S+>\s*[:：]$"
+)
+_VERB_LAST = re.compile(
+    r"[> ]{0,4}\S.{0,60}\d{1,2}:\d{2}.{0,120}<\S+@\S+>\s*(?:wrote|skrev|schrieb|sent|a écrit|escribió)\s*$"
+)
 _LABEL = re.compile(r"[>\s*_]*([^\W\d_][^\W\d_ /-]*(?:[ /-][^\W\d_]+)?)\s*[*_]*\s*[:：][*_]*\s*(.*)$")
 _RULE = re.compile(r"[\s>]*(?:[_=*–—-]{5,}|[_-]{2,}\s*)$")
 _PREFIX = re.compile(r"\s{0,3}>[>\s]*")
+_SENTENCE_END = re.compile(r"[^\W\d_]{4,}[.!?]\s*$")  # no abbreviation as in "4 dec." or "kl."
+_DATE_AND_MAILBOX = re.compile(r"[> ]{0,4}\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\s[^\n]{1,80}<\S+@\S+>\s*$")
+_WROTE_BETWEEN_DASHES = re.compile(r"\s*-{2,}\s*[^\s-].{2,140}?\s*-{2,}\s*$")
 _SENTENCE = re.compile(r"[^\W\d_]{2,}[.!?](?:\s|$)")
 
 
@@ -74,6 +84,8 @@ def _separator(lines: list[str], number: int) -> Mark | None:
         return None
     if "--" in line and marks.SEPARATOR.fullmatch(line.strip("-_=*> \t")):
         forwarded = marks.FORWARD_WORD.search(line) is not None
+    elif _WROTE_BETWEEN_DASHES.match(line) and not marks.OWN_VERB.search(line) and marks.VERBS.search(line):
+        forwarded = False
     elif marks.FORWARD_LINE.fullmatch(line) and _header_soon(lines, number + 1):
         forwarded = True
     else:
@@ -93,7 +105,9 @@ def _header_soon(lines: list[str], number: int) -> Mark | None:
 def _header_block(lines: list[str], number: int, needed: int = 3) -> Mark | None:
     """Outlook's From/Sent/To/Subject. A citizen's own "Från: Angered / Till: Centrum / Datum: 3 mars" is none."""
     kind, value = _label(lines[number])
-    if kind not in {"from", "sent", "subject"} or (kind != "from" and needed > 2):
+    if kind not in {"from", "sent", "subject"}:
+        return None
+    if kind != "from" and needed > 2 and not (kind == "sent" and _EXACT.search(value)):
         return None
     kinds = {kind: value}
     end = number + 1
@@ -113,14 +127,22 @@ def _header_block(lines: list[str], number: int, needed: int = 3) -> Mark | None
         end -= 1
     known = kinds.keys() & {"from", "sent", "to", "subject"}
     written = "\n".join(lines[number:end])
-    if len(known) < needed or "from" not in known:
+    exact = len(known) > 1 and _is_exact(kinds)
+    if not exact and (len(known) < needed or "from" not in known):
         return None
     if "subject" not in known and not _EMAIL.search(written):
         return None
     start = number
     while start > 0 and number - start < 3 and (not lines[start - 1].strip() or _RULE.match(lines[start - 1])):
         start -= 1
-    return Mark(start if any(map(_RULE.match, lines[start:number])) else number, end, "header", kinds["from"])
+    return Mark(start if any(map(_RULE.match, lines[start:number])) else number, end, "header", kinds.get("from", ""))
+
+
+def _is_exact(kinds: dict[str, str]) -> bool:
+    """True for a date with seconds and zone beside a mailbox, as only a program writes them."""
+    return _EXACT.search(kinds.get("sent", "")) is not None and any(
+        "@" in kinds.get(kind, "") for kind in ("from", "to")
+    )
 
 
 def _label(line: str) -> tuple[str, str]:
@@ -144,16 +166,32 @@ def _continues(lines: list[str], number: int) -> bool:
 def _attribution(lines: list[str], number: int) -> Mark | None:
     """ "Den 3 maj 2024 kl. 10:11 skrev Anna <anna@bo.example>:", broken over up to four lines."""
     if not lines[number].rstrip().endswith((":", "：", ":*", ":_")):
-        return None
+        return Mark(number, number + 1, "attribution") if _attributes_barely(lines, number) else None
+    found = None
     for start in range(number, max(-1, number - 4), -1):
-        if not lines[start].strip("> \t"):
-            return None
+        if not lines[start].strip("> \t") or (start < number and _SENTENCE_END.search(lines[start])):
+            break
         said = " ".join(line.strip("> \t*_") for line in lines[start : number + 1]).strip()
         if len(said) > 400:
-            return None
-        if _attributes(said, lines, number):
-            return Mark(start, number + 1, "attribution")
-    return None
+            break
+        # The nearest line that makes one, or the furthest that opens one: "On Monday, Anna" / "<a@b.example> wrote:".
+        if (found is None or _opens(lines[start])) and _attributes(said, lines, number):
+            found = Mark(start, number + 1, "attribution")
+    return found
+
+
+def _opens(line: str) -> bool:
+    said = line.strip("> \t*_-")
+    return marks.OPENERS.match(said) is not None and _DATE.search(said) is not None
+
+
+def _attributes_barely(lines: list[str], number: int) -> bool:
+    """Without a colon: "On Mon, 4 Mar 2024 10:11 Anna <a@b.example> wrote", or old Gmail's date and mailbox."""
+    if "@" not in lines[number]:
+        return False
+    if _VERB_LAST.match(lines[number][:400]):
+        return _opens(lines[number])
+    return _DATE_AND_MAILBOX.match(lines[number][:MARK_CHARS]) is not None and _quoted_next(lines, number + 1)
 
 
 def _attributes(said: str, lines: list[str], number: int) -> bool:
