@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from mailrouter import deadlines, diarium, number, store
+from mailrouter import citizen, deadlines, diarium, number, store
 from mailrouter.config import Settings
 from mailrouter.diarium import DiariumError, EventKind
 from mailrouter.organisation import Organisation
@@ -97,6 +97,7 @@ def confirm(
     for unit, area, recipient in routes:
         assignment = _assign(session, case, unit, area, actor, now, settings, organisation)
         session.add(_forward(case, assignment, mail, recipient, now, delay))
+        citizen.completions_for(session, assignment, now)
         assigned.append({"assignment": assignment.id, "unit": unit, "area": area})
     case.subject_public = _neutral_subject(case, routes[0][1], organisation)
     case.attention = ""

@@ -27,7 +27,7 @@ from mailrouter.triage import TriageError
 
 UNDOABLE = (EventKind.CONFIRMED, EventKind.CLOSED)
 _FRESH = (CaseState.OPEN, CaseState.QUARANTINED)  # a decision that ended anything else withdrew what others work with
-_CARRIED = (DispatchKind.FORWARD, DispatchKind.NOTICE, DispatchKind.ANSWER)
+_CARRIED = (DispatchKind.FORWARD, DispatchKind.COMPLETION, DispatchKind.NOTICE, DispatchKind.ANSWER)
 
 
 class TooLateError(TriageError):
