@@ -165,6 +165,9 @@ class Forward(Section):
         "svar@stad.example",
         description="Replies and bounces come to this address with +TOKEN before the @; it must reach our doors.",
     )
+    links: bool = Field(
+        True, description="Put links in the cover notes, by which a registrator answers without writing a mail."
+    )
     retry_minutes: list[Annotated[float, Field(gt=0)]] = Field(
         [1, 5, 15, 60, 240],
         min_length=1,
@@ -204,6 +207,7 @@ class Desk(Section):
     undo_seconds: int = Field(
         10, ge=0, le=120, description="What is decided at the desk leaves after this long, and can be undone until then."
     )
+    api_per_minute: int = Field(600, ge=1, description="Requests a client of the JSON API may make in a minute.")
     secure_cookies: bool = Field(False, description="Set to true behind HTTPS: cookies are then sent over TLS only.")
 
 

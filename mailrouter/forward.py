@@ -108,6 +108,8 @@ def _claim(this: _Round) -> list[Task]:
         attempts = [Attempt(dispatch_id=dispatch.id, started_at=this.now) for dispatch in wanted]
         session.add_all(attempts)
         session.flush()
+        if wanted:
+            signing.make_key(session, this.settings.city, this.now)
         numbers = _numbers(session, wanted)
         tasks = [
             Task(dispatch.id, attempt.id, dispatch.assignment_id, dispatch.case_id, numbers[dispatch.case_id])

@@ -5,7 +5,6 @@ import json
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from mailrouter.compose import links
 from mailrouter.compose.common import (
     Names,
     facts,
@@ -18,6 +17,7 @@ from mailrouter.compose.common import (
     reply_address,
     text_part,
 )
+from mailrouter.compose.links import labelled
 from mailrouter.compose.transparent import is_transparent
 from mailrouter.config import Settings
 from mailrouter.organisation import Organisation
@@ -73,7 +73,7 @@ def forward(
             "reasons": _reasons(case, assignment),
             "as_message": as_message,
             "filename": filename,
-            "links": links.labelled(dispatch.token, settings, keys),
+            "links": labelled(dispatch.token, settings, keys),
         },
     )
     described = _arende_json(

@@ -4,17 +4,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from mailrouter.config import Settings
 from mailrouter.desk import errors
+from mailrouter.desk.api import create_api, problems
 from mailrouter.desk.context import STATIC, Desk
-from mailrouter.desk.pages import acts, case, files, guide, health, login, queue, templates
+from mailrouter.desk.pages import acts, case, files, guide, health, links, login, queue, status, templates
 from mailrouter.desk.safety import Safety
 from mailrouter.organisation import Organisation
 from mailrouter.store import Store
+
+API = "/api/v1"
 
 
 class _Kept(StaticFiles):
@@ -24,6 +28,13 @@ class _Kept(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
+
+
+def _broken(request: Request, status: int) -> Response:
+    """What is answered when a room breaks: a problem to programs, a page to people."""
+    if request.scope["path"].startswith(API):
+        return problems.broken(request, status)
+    return errors.error_page(request, status)
 
 
 def _now() -> datetime:
@@ -37,8 +48,9 @@ def create_app(
     app = FastAPI(title="mailrouter", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = Desk(store, settings, organisation, clock)
     app.mount("/static", _Kept(directory=STATIC), name="static")
-    for room in (health, login, queue, guide, templates, files, acts, case):
+    for room in (health, login, links, status, queue, guide, templates, files, acts, case):
         app.include_router(room.router)
+    app.mount(API, create_api(app.state.desk), name="api")
     errors.install(app)
-    app.add_middleware(Safety, broken=errors.error_page, https=settings.desk.secure_cookies)
+    app.add_middleware(Safety, broken=_broken, https=settings.desk.secure_cookies)
     return app

@@ -52,6 +52,7 @@ class Desk:
     organisation: Organisation
     clock: Callable[[], datetime]
     throttle: auth.Throttle = field(default_factory=auth.Throttle)
+    link_throttle: auth.Throttle = field(default_factory=auth.Throttle)
 
     def __post_init__(self) -> None:
         self.zone = ZoneInfo(self.settings.city.timezone)
@@ -122,7 +123,7 @@ def _environment(spoken: Language) -> Environment:
         "restrictions": restrictions,
         "explained": EXPLAINED,
         "trays": trays,
-        "static": _static_address,
+        "static": static_address,
         "certainty": partial(words.certainty, spoken),
         "event_words": partial(words.event, spoken.gettext),
         "event_details": partial(words.event_details, spoken.gettext),
@@ -132,7 +133,7 @@ def _environment(spoken: Language) -> Environment:
 
 
 @cache
-def _static_address(name: str) -> str:
+def static_address(name: str) -> str:
     """The address of a static file, which changes with its content so that browsers may keep it."""
     digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:10]
     return f"/static/{name}?v={digest}"
