@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlmodel import Session, col, select
 
-from mailrouter import citizen, diarium, homecoming, letter, replies, restrictions, settlement
+from mailrouter import citizen, diarium, homecoming, letter, replies, restrictions, search, settlement
 from mailrouter.classify import Query, query_of
 from mailrouter.classify.values import Verdict
 from mailrouter.config import Settings
@@ -159,6 +159,7 @@ def _keep(
         _meet_citizen(session, case, mail, read, settings, now)
     if mail.disposition is not Disposition.JOINED:
         restrictions.restrict_if_needed(session, case, verdict, f"{case.subject}\n{read.text}", now)
+    search.index(session, case)
 
 
 def _meet_citizen(session: Session, case: Case, mail: Mail, read: _Read, settings: Settings, now: datetime) -> None:

@@ -163,9 +163,6 @@ class Case(SQLModel, table=True):
         Index(
             "ix_case_restricted", "id", postgresql_where=text("restricted <> ''"), sqlite_where=text("restricted <> ''")
         ),
-        Index(
-            "ix_case_restricted", "id", postgresql_where=text("restricted <> ''"), sqlite_where=text("restricted <> ''")
-        ),
     )
 
     id: int = Field(default=None, primary_key=True)

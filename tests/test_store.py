@@ -73,7 +73,13 @@ def test_an_expired_lease_is_handed_out_again(db: Store) -> None:
 def test_the_schema_is_what_the_tables_say(db: Store) -> None:
     """The migrations lead to exactly the tables of the code."""
     with db.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": _is_of_the_tables})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def _is_of_the_tables(name: str | None, kind: str, _parents: object) -> bool:
+    """All but the full-text search, which is a different thing in each database (search.py)."""
+    return kind != "table" or not str(name).startswith("case_search")
 
 
 def test_migrations_go_down_and_up(db: Store) -> None:

@@ -1,13 +1,13 @@
 """What the pages read. Nothing here writes; lists never load a mail's text or octets."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, func, literal_column, or_
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, literal_column, or_
 from sqlmodel import Session, col, select
 
-from mailrouter import number, restrictions
+from mailrouter import number, restrictions, search
 from mailrouter.desk.auth import Viewer, Visitor
 from mailrouter.desk.trays import ORDERS, Tray, flagged, place_of, within
 from mailrouter.diarium import EventKind, NoSuchCaseError
@@ -89,11 +89,11 @@ def visible(visitor: Viewer) -> ColumnElement[bool]:
     return and_(cleared, exists().where(col(Assignment.case_id) == Case.id, col(Assignment.unit) == visitor.only_unit))
 
 
-def matching(wanted: Filter) -> ColumnElement[bool]:
-    """The condition behind a filter."""
-    conditions = [within(wanted.tray)]
+def matching(wanted: Filter, visitor: Viewer) -> ColumnElement[bool]:
+    """The condition behind a filter, for cases that somebody may see."""
+    conditions = [within(wanted.tray), visible(visitor)]
     if wanted.search:
-        conditions.append(_says(wanted.search[:LONGEST_SEARCH]))
+        conditions.append(_says(wanted.search[:LONGEST_SEARCH], visitor))
     if wanted.unit:
         conditions.append(_concerns(wanted.unit))
     if wanted.flag:
@@ -101,22 +101,11 @@ def matching(wanted: Filter) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def _says(words: str) -> ColumnElement[bool]:
-    """Number, sender, subject, diarienummer or the text holds the words.
-
-    SQLite folds only ASCII, so the usual spellings are asked for by name.
-    """
-    spellings = {words, words.lower(), words.upper(), words.capitalize(), words.title()}
-    in_mail = exists().where(col(Mail.case_id) == Case.id, _holds(col(Mail.text), spellings))
-    in_part = exists().where(
-        col(Assignment.case_id) == Case.id, col(Assignment.external_number).icontains(words, autoescape=True)
-    )
-    columns = (col(Case.number), col(Case.subject), col(Case.sender), col(Case.sender_name))
-    return or_(*(_holds(column, spellings) for column in columns), in_mail, in_part)
-
-
-def _holds(column: SQLColumnExpression[str], spellings: Iterable[str]) -> ColumnElement[bool]:
-    return or_(*(column.icontains(spelling, autoescape=True) for spelling in sorted(spellings)))
+def _says(words: str, visitor: Viewer) -> ColumnElement[bool]:
+    """The case holds all the words; of very many that do, the newest (search.MOST_HITS)."""
+    among = () if visitor.only_unit is None else (visible(visitor),)  # else her cases may lie behind all the others'
+    found = search.hits(words, *among)
+    return false() if found is None else col(Case.id).in_(found.correlate(None))
 
 
 def _concerns(unit: str) -> ColumnElement[bool]:
@@ -152,17 +141,18 @@ def page(
 ) -> Page:
     """The cases behind ``place`` (or before it when ``backwards``), in the tray's order."""
     order = ORDERS[wanted.tray]
-    statement = select(Case).where(matching(wanted), visible(visitor))
+    statement = select(Case).where(matching(wanted, visitor))
     if place is not None:
         statement = statement.where(order.beyond(place, backwards=backwards))
     found = session.exec(statement.order_by(*order.clauses(backwards=backwards)).limit(size + 1)).all()
     cases = found[:size]
     if backwards:
         cases = cases[::-1]
-    return Page(cases, _parts(session, [case.id for case in cases]), len(found) > size)
+    return Page(cases, parts_of(session, [case.id for case in cases]), len(found) > size)
 
 
-def _parts(session: Session, case_ids: Sequence[int]) -> dict[int, list[Assignment]]:
+def parts_of(session: Session, case_ids: Sequence[int]) -> dict[int, list[Assignment]]:
+    """The förvaltningar that have or had each case, oldest first."""
     parts: dict[int, list[Assignment]] = {}
     if case_ids:
         statement = select(Assignment).where(col(Assignment.case_id).in_(case_ids)).order_by(col(Assignment.id))
@@ -173,7 +163,7 @@ def _parts(session: Session, case_ids: Sequence[int]) -> dict[int, list[Assignme
 
 def parts(session: Session, case: Case) -> Sequence[Assignment]:
     """The förvaltningar that have or had the case, oldest first."""
-    return _parts(session, [case.id]).get(case.id, [])
+    return parts_of(session, [case.id]).get(case.id, [])
 
 
 def neighbour(
@@ -188,13 +178,13 @@ def neighbour(
     """The number of the next case of the tray after ``of`` (or before it), whether or not it still stands there."""
     order = ORDERS[wanted.tray]
     beyond = order.beyond(place or place_of(of, wanted.tray), backwards=back)
-    statement = select(col(Case.number)).where(matching(wanted), visible(visitor), beyond, col(Case.id) != of.id)
+    statement = select(col(Case.number)).where(matching(wanted, visitor), beyond, col(Case.id) != of.id)
     return session.exec(statement.order_by(*order.clauses(backwards=back)).limit(1)).first()
 
 
 def first(session: Session, visitor: Visitor, wanted: Filter) -> str | None:
     """The number of the first case of the tray."""
-    statement = select(col(Case.number)).where(matching(wanted), visible(visitor))
+    statement = select(col(Case.number)).where(matching(wanted, visitor))
     return session.exec(statement.order_by(*ORDERS[wanted.tray].clauses()).limit(1)).first()
 
 

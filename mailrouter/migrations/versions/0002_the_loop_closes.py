@@ -8,6 +8,7 @@ import sqlalchemy as sa
 import yaml
 from alembic import op
 
+from mailrouter import search
 from mailrouter.tables import UtcDateTime
 
 revision = "0002"
@@ -42,13 +43,6 @@ def upgrade() -> None:
         for column in columns:
             op.add_column(table, column)
     op.create_index("ix_dispatch_recipient", "dispatch", ["recipient", "created_at"])
-    op.create_index(
-        "ix_case_restricted",
-        "register_case",
-        ["id"],
-        postgresql_where=sa.text("restricted <> ''"),
-        sqlite_where=sa.text("restricted <> ''"),
-    )
     op.create_index(
         "ix_case_restricted",
         "register_case",
@@ -116,6 +110,7 @@ def upgrade() -> None:
         sa.Column("last_event_id", sa.Integer(), nullable=False),
         sa.Column("last_status", sa.Text(), nullable=False),
     )
+    search.create(op.get_bind())
 
 
 def _templates() -> list[dict[str, Any]]:
@@ -126,10 +121,10 @@ def _templates() -> list[dict[str, Any]]:
 
 
 def downgrade() -> None:
+    search.drop(op.get_bind())
     for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence"):
         op.drop_table(table)
     op.drop_index("ix_dispatch_recipient", "dispatch")
-    op.drop_index("ix_case_restricted", "register_case")
     op.drop_index("ix_case_restricted", "register_case")
     for table, columns in _columns().items():
         for column in columns:
