@@ -122,8 +122,9 @@ def _is_absence(section: Section, names: KeysView[str], subject: str, said: str)
     suppressed = "x-auto-response-suppress" in names or section.raw("return-path").strip() == b"<>"
     if _ABSENT_SUBJECT.match(subject):
         return (suppressed or "in-reply-to" in names) and _ABSENT_TEXT.search(said[:3_000]) is not None
-    told = _ABSENT_TEXT.search(said[:1_000]) or _AUTOMATIC_TEXT.search(said[:1_000])
-    return suppressed and "in-reply-to" in names and told is not None
+    if not suppressed or "in-reply-to" not in names:
+        return False
+    return any(words.search(said[:1_000]) for words in (_ABSENT_TEXT, _AUTOMATIC_TEXT))
 
 
 def _answers_by_itself(said: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mailrouter.letter import marks
 
 LINES = 4_000  # looked through for marks; what lies beyond is kept with what stands before it
+PLAIN_CHARS = 60  # the longest mark that has neither colon nor dashes nor mailbox
 MARK_CHARS = 160  # no client writes a longer separator
 SIGNATURE_LINES = 14
 SIGNATURE_LINE_CHARS = 100
@@ -28,6 +29,7 @@ _VERB_LAST = re.compile(
 _LABEL = re.compile(r"[>\s*_]*([^\W\d_][^\W\d_ /-]*(?:[ /-][^\W\d_]+)?)\s*[*_]*\s*[:：][*_]*\s*(.*)$")
 _RULE = re.compile(r"[\s>]*(?:[_=*–—-]{5,}|[_-]{2,}\s*)$")
 _PREFIX = re.compile(r"\s{0,3}>[>\s]*")
+_HINT = re.compile("[:：@]|--")
 _SENTENCE_END = re.compile(r"[^\W\d_]{4,}[.!?]\s*$")  # no abbreviation as in "4 dec." or "kl."
 _DATE_AND_MAILBOX = re.compile(r"[> ]{0,4}\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\s[^\n]{1,80}<\S+@\S+>\s*$")
 _WROTE_BETWEEN_DASHES = re.compile(r"\s*-{2,}\s*[^\s-].{2,140}?\s*-{2,}\s*$")
@@ -70,7 +72,7 @@ def first_mark(lines: list[str], start: int = 0) -> Mark | None:
     """The first place where a quoted or forwarded mail begins."""
     for number in range(start, min(len(lines), start + LINES)):
         line = lines[number]
-        if not line or line.isspace():
+        if not line or line.isspace() or (len(line) > PLAIN_CHARS and not _HINT.search(line)):
             continue
         mark = _separator(lines, number) or _header_block(lines, number) or _attribution(lines, number)
         if mark is not None and mark.start >= start:

@@ -67,6 +67,7 @@ FAILED = re.compile(
     r"退信|无法发送|无法送达|not a valid (?:user|recipient|mailbox)|rejected recipient|"
     r"did not receive (?:this|your) message|"
     r"no valid recipients|exceeded maximum delivery attempts|did not exactly match|permanent failure|"
+    r"hop count|too many hops|permanent delivery errors|"
     r"mailbox (?:is )?full|over ?quota|exceeded the local limit|delivery (?:problems|errors)|"
     r"had trouble delivering|"
     r"did not like our|not accepting mail|recipient name is not recognized|was automatically rejected|"

@@ -44,19 +44,25 @@ def read(section: fields.Section, content: Content, sender: Address, subject: st
 
 def _plain(section: fields.Section, content: Content, sender: Address, subject: str, said: str) -> Report | None:
     """A report in the words of a mail system alone."""
+    system = from_system(section, sender)
+    if not system and report_marks.OWN_SUBJECT.match(subject) is None:
+        return None
     own, copy = _without_copy(said)
-    if from_system(section, sender):
+    if system:
         found = _by_fields(said) if _FINAL_RECIPIENT.search(said) else ()
         if found:
             return _finish(found, section, content, said)
         if not _speaks_of_failure(section, content, subject, own, copy):
             return None
-    elif not _is_report_itself(subject, own):
+    elif not _is_report_itself(own):
         return None
     return _finish(_read_words(section, content, sender, said), section, content, copy)
 
 
 _OTHER_REPORT = re.compile("feedback|disposition")
+_INNER_RECIPIENT = re.compile(
+    rb"^final-recipient\s*:[^;\r\n]{0,40};\s*<?([^\s<>;]{1,250}@[^\s<>;]{1,250})", re.I | re.M
+)
 _FINAL_RECIPIENT = re.compile(r"^final-recipient\s*:", re.IGNORECASE | re.MULTILINE)
 _DISCARDED = re.compile(r"^disposition\s*:.*;\s*(?:deleted|denied|failed)", re.IGNORECASE | re.MULTILINE)
 
@@ -86,14 +92,11 @@ def _speaks_of_failure(section: fields.Section, content: Content, subject: str, 
     return (said or coded or returned or typed) and said + coded + named + typed + returned >= 2
 
 
-def _is_report_itself(subject: str, own: str) -> bool:
-    """A report under a sender that looks like a person: both subject and text are a mail system's, word for word.
-
-    Subjects with "Sv:" or "VB:" are never taken: a person answers or passes on what a mail system wrote.
-    """
-    if report_marks.OWN_SUBJECT.match(subject) is None or report_marks.OWN_WORDS.search(own[:1_500]) is None:
-        return False
-    return report_marks.ANY_ADDRESS.search(own) is not None and report_marks.TOLD.search(own) is None
+def _is_report_itself(own: str) -> bool:
+    """A report under a sender that looks like a person, with the subject of one: its text is a mail system's, word
+    for word, and nobody tells of it. (Subjects with "Sv:" or "VB:" do not come here: those are a person's.)"""
+    told = report_marks.TOLD.search(own) is not None
+    return not told and bool(report_marks.OWN_WORDS.search(own[:1_500]) and report_marks.ANY_ADDRESS.search(own))
 
 
 def _is_final(own: str) -> bool:
@@ -176,8 +179,11 @@ def _by_words(
 
 
 def _addressed(content: Content) -> list[tuple[str, int]]:
-    """Whom the returned mail was for, when the report names nobody."""
+    """Whom the returned mail was for, when the report names nobody; or whom a report within it names."""
     for octets in content.embedded:
+        inner = _INNER_RECIPIENT.search(octets, 0, SCANNED_CHARS)
+        if inner:
+            return [(inner[1].decode("ascii", "replace"), -1)]
         found = report_marks.ANY_ADDRESS.search(fields.read(octets).text("to"))
         if found:
             return [(found[0], -1)]
