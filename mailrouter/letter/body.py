@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from mailrouter.letter import charset, fields, html, mime, text, tnef
+from mailrouter.letter import charset, fields, html, mime, smime, text, tnef
 from mailrouter.letter.values import Attachment
 
 RAW_TEXT_OCTETS = 8 * text.TEXT_CHARS  # of one part: more can never be shown
@@ -59,9 +59,10 @@ def read(octets: bytes, tree: mime.Tree) -> Content:
 
 
 class _Gatherer:
-    def __init__(self, octets: bytes, content: Content) -> None:
+    def __init__(self, octets: bytes, content: Content, depth: int = 0) -> None:
         self.octets = octets
         self.content = content
+        self.depth = depth  # of signed parts, whose octets are not those of the mail
 
     def gather(self, tree: mime.Tree) -> None:
         if isinstance(tree, mime.Part):
@@ -145,7 +146,7 @@ class _Gatherer:
         elif part.params.get("format", "").lower() == "flowed":
             shown = text.unflow(decoded, delsp=part.params.get("delsp", "").lower() == "yes")
         else:
-            shown = self._without_uu(decoded)
+            shown = self._without_uu(self._without_pgp(decoded))
         shown, defects = text.tidy(shown)
         self.content.defects += defects
         self.content.texts.append(shown)
@@ -161,6 +162,13 @@ class _Gatherer:
         if "\0" in decoded or (b"\0" in raw and not defect):
             self.content.defects.append("nul")
         return decoded
+
+    def _without_pgp(self, decoded: str) -> str:
+        if "-----BEGIN PGP " not in decoded:
+            return decoded
+        shown, defect = text.unsigned(decoded)
+        self.content.defects += [defect] if defect else []
+        return shown
 
     def _without_uu(self, decoded: str) -> str:
         if "\nend" not in decoded or "begin " not in decoded:
@@ -202,15 +210,27 @@ class _Gatherer:
                 self.content.embedded.append(octets)
         elif kind in _STATUS_TYPES:
             self.content.statuses.append((kind, charset.decode(octets[:RAW_TEXT_OCTETS], part.charset)[0]))
-        elif kind in {"application/pkcs7-mime", "application/x-pkcs7-mime"}:
-            opaque = part.params.get("smime-type", "").lower().startswith("signed")
-            self.content.defects.append("signed-opaque" if opaque else "encrypted")
+        elif kind in smime.TYPES or part.filename.lower().endswith(".p7m"):
+            self._smime(part, octets)
         elif kind == "text/calendar":
             self.content.calendar_method = (
                 part.params.get("method", "").lower() or self.content.calendar_method or "publish"
             )
         elif kind in tnef.TYPES or part.filename.lower() == "winmail.dat":
             self._tnef(octets)
+
+    def _smime(self, part: mime.Part, octets: bytes) -> None:
+        """What was signed is read as if it stood in the mail; the signed part stays an attachment too."""
+        entity = smime.signed(octets) if self.depth < smime.DEPTH else None
+        if entity is None:
+            opaque = part.params.get("smime-type", "").lower().startswith("signed")
+            self.content.defects.append("signed-unreadable" if opaque else "encrypted")
+            return
+        self.content.defects.append("signed-opaque")
+        section = fields.read_part(entity, 0, None, mime.PART_HEADER_OCTETS)
+        tree, defects = mime.tree(entity, section)
+        self.content.defects += defects
+        _Gatherer(entity, self.content, self.depth + 1).gather(tree)
 
     def _tnef(self, octets: bytes) -> None:
         unpacked = tnef.unpack(octets)

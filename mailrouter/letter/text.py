@@ -28,6 +28,24 @@ def tidy(text: str) -> tuple[str, list[str]]:
     return text, defects
 
 
+_SIGNED = re.compile(r"^-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\r?\n(?:[A-Za-z]+: [^\n]*\n)*[ \t]*\r?\n", re.MULTILINE)
+_ARMOR = re.compile(
+    r"^-----BEGIN PGP SIGNATURE-----[ \t]*\r?$(?:.*?^-----END PGP SIGNATURE-----[ \t]*\r?\n?|.*)",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def unsigned(text: str) -> tuple[str, str]:
+    """Text without the armor of a cleartext signature (RFC 9580 7), and the defect found."""
+    begin = _SIGNED.search(text)
+    if begin is None:
+        return text, "encrypted" if "-----BEGIN PGP MESSAGE-----" in text else ""
+    armor = _ARMOR.search(text, begin.end())
+    end = armor.start() if armor else len(text)
+    words = re.sub(r"^- ", "", text[begin.end() : end], flags=re.MULTILINE)
+    return text[: begin.start()] + words + (text[armor.end() :] if armor else ""), "signed-inline"
+
+
 def unflow(text: str, *, delsp: bool) -> str:
     """Lines that the sender's client broke are joined again (RFC 3676 4.2). ``delsp``: the space goes too."""
     paragraphs: list[list[str]] = []
