@@ -24,6 +24,7 @@ ROOMS = {
     "reconcile": "proof",
     "verify": "proof",
     "user": "users",
+    "client": "clients",
 }
 
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailrouter.config import Settings
 from mailrouter.desk import errors
@@ -30,9 +30,29 @@ class _Kept(StaticFiles):
         return response
 
 
+class _Programs:
+    """ASGI middleware: what is asked below API is the API's, whatever characters the path holds."""
+
+    def __init__(self, app: ASGIApp, *, api: ASGIApp) -> None:
+        self._pages = app
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http" and _is_for_programs(scope):
+            scope["root_path"] = API
+            await self._api(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+
+def _is_for_programs(scope: Scope) -> bool:
+    return str(scope["path"]).startswith(f"{API}/")
+
+
 def _broken(request: Request, status: int) -> Response:
     """What is answered when a room breaks: a problem to programs, a page to people."""
-    if request.scope["path"].startswith(API):
+    if _is_for_programs(request.scope):
         return problems.broken(request, status)
     return errors.error_page(request, status)
 
@@ -50,7 +70,7 @@ def create_app(
     app.mount("/static", _Kept(directory=STATIC), name="static")
     for room in (health, login, links, status, queue, guide, templates, files, acts, case):
         app.include_router(room.router)
-    app.mount(API, create_api(app.state.desk), name="api")
     errors.install(app)
+    app.add_middleware(_Programs, api=create_api(app.state.desk))
     app.add_middleware(Safety, broken=_broken, https=settings.desk.secure_cookies)
     return app
