@@ -69,7 +69,8 @@ def status_of(session: Session, case: Case, code: str, zone: ZoneInfo) -> Status
     steps = [Step("came", "done"), Step("sorted", "done") if away or ended else Step("sorting", "now")]
     if away or not ended:
         steps.append(Step("with-unit", "done" if ended else "now" if away else "later"))
-    steps.append(Step("closed" if case.state is CaseState.CLOSED else "answered", "done" if ended else "later"))
+    last = "closed" if case.state is CaseState.CLOSED else "answered" if ended else "answer"
+    steps.append(Step(last, "done" if ended else "later"))
     waits = case.wants_answer and not ended and case.kind not in WITHOUT_A_DAY
     due = datetime.combine(case.answer_due, datetime.min.time(), zone)
     return Status(case.number, came, tuple(steps), units, _day(due, code, zone) if waits else "")
