@@ -217,6 +217,12 @@ class Classify(Section):
     organisation: Path = Field(DEFAULTS / "rules" / "organisation.yaml", description="Units, areas and districts.")
     rules: Path = Field(DEFAULTS / "rules", description="Folder with the rule files.")
     models: Path = Field(DEFAULTS / "models", description="Folder with the seed corpus and the model versions.")
+    promise: float = Field(
+        0.98,
+        ge=0.5,
+        le=0.995,
+        description="Of what is called sure, at least this share has the right unit; more makes less of it sure.",
+    )
 
 
 class Work(Section):

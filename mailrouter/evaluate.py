@@ -25,23 +25,10 @@ def measure(classifier: classify.Classifier, rows: Sequence[Labelled], on: date)
     verdicts = classifier.classify([row.query for row in rows], on)
     return {
         **_routes(verdicts, rows, classifier.organisation),
-        **_promise(verdicts, rows, classifier.organisation, classifier.model.card.promise),
+        **_promise(verdicts, rows, classifier.organisation, classifier.promise),
         **_flags(verdicts, rows),
         **_others(verdicts, rows),
     }
-
-
-def threshold(classifier: classify.Classifier, rows: Sequence[Labelled], on: date, promise: float) -> float:
-    """The lowest probability from which the unit of at least ``promise`` of the mails was right.
-
-    To be asked of mails the model never saw; out-of-fold scores of the seed corpus would promise too little,
-    since much of it was composed to mislead.
-    """
-    verdicts = classifier.classify([row.query for row in rows], on)
-    known = [_unit_key(row.area, classifier.organisation) for row in rows]
-    right = [_units(one, classifier.organisation)[0] == key for one, key in zip(verdicts, known, strict=True)]
-    likely = np.array([verdict.probability for verdict in verdicts])
-    return round(learning.threshold_for_precision(likely, right, promise), 4)
 
 
 def _unit_key(area: str, organisation: Organisation) -> str:
@@ -67,22 +54,23 @@ def _routes(verdicts: Sequence[Verdict], rows: Sequence[Labelled], organisation:
 def _promise(
     verdicts: Sequence[Verdict], rows: Sequence[Labelled], organisation: Organisation, promise: float
 ) -> dict[str, float]:
+    pairs = list(zip(verdicts, rows, strict=True))
     likely = np.array([verdict.probability for verdict in verdicts])
-    right = np.array([verdict.area == row.area for verdict, row in zip(verdicts, rows, strict=True)])
-    units = np.array(
-        [
-            _units(verdict, organisation)[0] == _unit_key(row.area, organisation)
-            for verdict, row in zip(verdicts, rows, strict=True)
-        ]
-    )
+    certain = np.array([verdict.unit_probability for verdict in verdicts])
+    right = np.array([verdict.area == row.area for verdict, row in pairs])
+    units = np.array([_units(one, organisation)[0] == _unit_key(row.area, organisation) for one, row in pairs])
     sure = np.array([not verdict.abstain for verdict in verdicts])
-    best = learning.threshold_for_precision(likely, units, promise)
+    best = learning.threshold_for_precision(certain, units, promise)
     return {
         "sure, share of all": float(sure.mean()),
         "sure, area right": float(right[sure].mean()) if sure.any() else 1.0,
         "sure, unit right": float(units[sure].mean()) if sure.any() else 1.0,
-        f"coverage at {promise:.0%} unit precision": float((likely >= best).mean()),
-        "calibration error": learning.calibration_error(likely, right),
+        f"coverage at {promise:.0%} unit precision": float((certain >= best).mean()),
+        "calibration error of the area": learning.calibration_error(likely, right),
+        "the same, bins of equal size": learning.calibration_error(likely, right, equal_size=True),
+        "calibration error of the unit": learning.calibration_error(certain, units),
+        "the same for units, equal size": learning.calibration_error(certain, units, equal_size=True),
+        "chance alone would give": learning.chance_error(likely),
     }
 
 

@@ -20,9 +20,11 @@ from sklearn.naive_bayes import ComplementNB
 from sklearn.svm import LinearSVC
 
 from mailrouter.classify.model import softmax
+from mailrouter.classify.trust import Trust
 
 Array = NDArray[Any]
 CORES = 2
+PROMISES = (0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995)
 _WORTH_A_PROCESS = 1_000_000  # values in the matrix
 _FOLDS = 3
 _LIKE = 0.6  # cosine from which two mails of one area count as near-duplicates
@@ -183,10 +185,28 @@ def log_odds(scores: Array, labels: Array) -> tuple[float, float]:
     return float(learnt.coef_[0, 0]), float(learnt.intercept_[0])
 
 
-def logit(likely: Array) -> Array:
-    """Log odds of probabilities."""
-    bounded = np.clip(likely, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(bounded / (1 - bounded)))
+def fit_trust(measured: Array, area_right: Array, unit_right: Array) -> Trust:
+    """What the measures say of mails the model did not see (Platt scaling in three dimensions)."""
+    return Trust(
+        area=_fitted(measured, area_right, Trust().area),
+        unit=_fitted(measured, unit_right, Trust().unit),
+    )
+
+
+def _fitted(measured: Array, right: Array, otherwise: tuple[float, ...]) -> tuple[float, ...]:
+    if len(np.unique(right)) < 2:  # always or never right: nothing to correct
+        return otherwise
+    learnt = LogisticRegression(C=10.0).fit(measured, right)
+    return tuple(round(float(weight), 4) for weight in (*learnt.coef_[0], learnt.intercept_[0]))
+
+
+def promise_curve(certainty: Array, right: Array) -> tuple[tuple[float, float], ...]:
+    """For each promise the lowest probability from which it was kept; a greater promise never has a lower one."""
+    thresholds = [threshold_for_precision(certainty, right, promise) for promise in PROMISES]
+    return tuple(
+        (promise, round(float(threshold), 5))
+        for promise, threshold in zip(PROMISES, np.maximum.accumulate(thresholds), strict=True)
+    )
 
 
 def threshold_for_recall(scores: Array, labels: Array, recall: float) -> float:
@@ -203,8 +223,22 @@ def threshold_for_precision(likely: Array, right: Sequence[bool] | Array, precis
     return float(likely[order[kept[-1]]]) if len(kept) else 1.0
 
 
-def calibration_error(likely: Array, right: Array, bins: int = 10) -> float:
-    """Expected calibration error: mean distance of stated and true probability over equal bins."""
-    place = np.minimum((likely * bins).astype(int), bins - 1)
-    gaps = [abs(likely[place == one].mean() - right[place == one].mean()) * (place == one).mean() for one in set(place)]
-    return float(sum(gaps))
+def calibration_error(likely: Array, right: Array, bins: int = 10, *, equal_size: bool = False) -> float:
+    """Expected calibration error: mean distance of stated and true probability over bins.
+
+    The bins are equally wide, or with ``equal_size`` hold equally many answers.
+    """
+    if equal_size:
+        parts = np.array_split(np.argsort(likely, kind="stable"), bins)
+    else:
+        place = np.minimum((likely * bins).astype(int), bins - 1)
+        parts = [np.flatnonzero(place == one) for one in range(bins)]
+    gaps = [abs(likely[part].mean() - right[part].mean()) * len(part) for part in parts if len(part)]
+    return float(sum(gaps) / len(likely))
+
+
+def chance_error(likely: Array, draws: int = 200) -> float:
+    """The calibration error that would be seen on so few answers if every stated probability were exactly true."""
+    random = np.random.default_rng(0)
+    seen = [calibration_error(likely, random.random(len(likely)) < likely) for _ in range(draws)]
+    return float(np.mean(seen))

@@ -22,7 +22,7 @@ def load(settings: config.Classify, version: str | None = None) -> Classifier:
     from mailrouter.classify import model, rules  # noqa: PLC0415 (numpy only where a suggestion is made)
 
     city = organisation.load(settings.organisation)
-    return Classifier(city, rules.load(settings.rules, city), model.load(settings.models, version))
+    return Classifier(city, rules.load(settings.rules, city), model.load(settings.models, version), settings.promise)
 
 
 def query_of(letter: Letter, key: str = "") -> Query:

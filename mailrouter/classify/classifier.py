@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailrouter.classify import text as texts
 from mailrouter.classify.language import SMALL_WORDS, language_of
@@ -14,9 +14,12 @@ from mailrouter.gazetteer import Finding
 from mailrouter.organisation import Organisation
 
 if TYPE_CHECKING:  # numpy is loaded only with the model
+    from numpy.typing import NDArray
+
     from mailrouter.classify.features import Located
     from mailrouter.classify.model import Model, Scores
 
+PROMISE = 0.98
 SHOWN = 5  # candidates in a verdict
 _UNITS_FIRST = 3  # the first so many candidates lead to different units
 _BATCH = 256  # texts scored at a time, so that thousands of lines need no more memory than these
@@ -34,10 +37,12 @@ _EMPTY = frozenset(_GREETING.split())
 class Classifier:
     """Suggests area, unit, kind, district and flags. Holds nothing but what was read at the start."""
 
-    def __init__(self, organisation: Organisation, rules: Rules, model: "Model") -> None:
+    def __init__(self, organisation: Organisation, rules: Rules, model: "Model", promise: float = PROMISE) -> None:
         self.organisation = organisation
         self.rules = rules
         self.model = model
+        self.promise = promise  # of what is called sure, at least this share goes to the right unit
+        self._threshold = model.card.threshold(promise)
         self.by = f"regler {rules.digest}, modell {model.card.version}"
 
     def classify(self, queries: Sequence[Query], on: date) -> list[Verdict]:
@@ -62,7 +67,7 @@ class Classifier:
         language = language_of(text)
         finding = self.organisation.district_of(text)
         hits = self.rules.hits(Seen(query, language, finding.district))
-        likely = self._areas(scores["area"], hits, language)
+        likely, certainty = self._areas(scores["area"], hits, language)
         first = self.model.heads["area"][likely.argmax()]
         district = None if first == _ELSEWHERE else finding.district
         candidates = self._candidates(likely, district, on)
@@ -79,13 +84,15 @@ class Classifier:
             ),
             abstain=language not in _LEARNT
             or not _says_something(located.words)
-            or candidates[0].probability < self.model.card.threshold,
+            or certainty < self._threshold,
             by=self.by,
+            unit_probability=round(certainty, 4),
         )
 
-    def _areas(self, scores: "Scores", hits: Sequence[Rule], language: str) -> "Scores":
-        """Probabilities of all areas after the rules' weights."""
-        from mailrouter.classify.model import calibrated, softmax  # noqa: PLC0415
+    def _areas(self, scores: "Scores", hits: Sequence[Rule], language: str) -> "tuple[Scores, float]":
+        """Probabilities of all areas after the rules' weights, and that of the likeliest area's unit."""
+        from mailrouter.classify.model import softmax  # noqa: PLC0415
+        from mailrouter.classify.trust import corrected, measures  # noqa: PLC0415
 
         card, labels = self.model.card, self.model.heads["area"]
         raised = scores / card.temperature
@@ -94,8 +101,11 @@ class Classifier:
                 raised[labels.index(rule.then.area)] += rule.then.weight
             if rule.then.decision is not None:
                 raised[labels.index(rule.then.decision)] += DECISION
-        likely = calibrated(softmax(raised, 1.0), card.sharpness, card.shift).astype(scores.dtype)
-        return likely if language in _LEARNT else likely * _FOREIGN
+        likely = softmax(raised, 1.0)
+        measured = measures(likely[None, :], self._families)
+        area, unit = float(card.trust.of_area(measured)[0]), float(card.trust.of_unit(measured)[0])
+        believed = 1.0 if language in _LEARNT else _FOREIGN
+        return (corrected(likely, area) * believed).astype(scores.dtype), max(area, unit) * believed
 
     def _candidates(self, likely: "Scores", district: str | None, on: date) -> tuple[Candidate, ...]:
         """The likeliest area, then the best areas of the two next likeliest units, then the next areas.
@@ -104,13 +114,13 @@ class Classifier:
         """
         labels = self.model.heads["area"]
         ranked = [int(index) for index in likely.argsort()[::-1]]
-        families: dict[str, float] = {}
-        best: dict[str, int] = {}
+        families: dict[int, float] = {}
+        best: dict[int, int] = {}
         for index in ranked:
-            family = self._families[index]
+            family = int(self._families[index])
             families[family] = families.get(family, 0.0) + float(likely[index])
             best.setdefault(family, index)
-        others = sorted(families.keys() - {self._families[ranked[0]]}, key=lambda family: -families[family])
+        others = sorted(families.keys() - {int(self._families[ranked[0]])}, key=lambda family: -families[family])
         first = [ranked[0], *(best[family] for family in others[: _UNITS_FIRST - 1])]
         chosen = first + [index for index in ranked if index not in first][: SHOWN - len(first)]
         return tuple(
@@ -123,10 +133,11 @@ class Classifier:
         )
 
     @cached_property
-    def _families(self) -> list[str]:
-        """For each area of the model the unit it leads to, or itself when a place decides."""
-        areas = (self.organisation.areas[label] for label in self.model.heads["area"])
-        return [area.unit or area.id for area in areas]
+    def _families(self) -> "NDArray[Any]":
+        """For each area of the model the number of the unit it leads to."""
+        from mailrouter.classify.trust import families  # noqa: PLC0415 (numpy only where a suggestion is made)
+
+        return families(self.model.heads["area"], self.organisation)
 
     def _flags(self, scores: "Scores", hits: Sequence[Rule]) -> tuple[str, ...]:
         """Warnings whose log odds, the rules' weights added, reach the threshold on the card."""

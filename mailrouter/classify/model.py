@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mailrouter.classify.features import Grams, Located, Vocabulary
+from mailrouter.classify.trust import Trust
 
 CURRENT = "current"  # the file in models/ whose text is the version in use
 CARD, WEIGHTS = "card.json", "weights.npz"
@@ -32,13 +33,15 @@ class ModelCard:
     data: Mapping[str, int]  # labelled mails by source
     window: tuple[str, str]  # first and last day of the confirmed cases; empty strings without any
     temperature: float
-    threshold: float  # probability from which the promise of `promise` held out of fold
-    promise: float
+    trust: Trust  # what turns probabilities into those that held out of fold
+    curve: tuple[tuple[float, float], ...]  # promise, and the probability of the unit from which it held out of fold
     measures: Mapping[str, float] = field(default_factory=dict)
     areas: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # area -> precision, recall, rows
     thresholds: Mapping[str, float] = field(default_factory=dict)  # flag -> log odds that raise it
-    sharpness: float = 1.0  # the log odds of the likeliest area times this, plus `shift`, are those that held
-    shift: float = 0.0
+
+    def threshold(self, promise: float) -> float:
+        """The probability of the unit from which a mail may be called sure; above 1 where nothing held that much."""
+        return next((threshold for kept, threshold in sorted(self.curve) if kept >= promise), 1.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,6 @@ def softmax(scores: NDArray[Any], temperature: float) -> NDArray[Any]:
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
 
-def calibrated(likely: NDArray[Any], sharpness: float, shift: float) -> NDArray[Any]:
-    """One text's probabilities, the largest corrected by Platt scaling of its log odds; the rest share what is left."""
-    first = float(np.clip(likely.max(), 1e-6, 1 - 1e-6))
-    corrected = 1 / (1 + np.exp(-(sharpness * np.log(first / (1 - first)) + shift)))
-    scaled = np.minimum(likely * (1 - corrected) / (1 - first), corrected)
-    scaled[likely.argmax()] = corrected
-    return np.asarray(scaled)
-
-
 def quantised(weights: NDArray[Any], least: float) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Weights as int8 with one scale a column; those below ``least`` of the column's largest step become zero."""
     scale = np.maximum(np.abs(weights).max(axis=0) / 127, 1e-9).astype(np.float32)
@@ -136,7 +130,8 @@ def load_card(folder: Path) -> ModelCard:
     """Read a version's card. Raises ModelError."""
     try:
         content = json.loads(_read(folder / CARD))
-        return ModelCard(**content | {"window": tuple(content["window"])})
+        read = {"trust": Trust.from_json(content["trust"]), "window": tuple(content["window"])}
+        return ModelCard(**content | read | {"curve": tuple((kept, threshold) for kept, threshold in content["curve"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{folder / CARD} is not a model card: {error}") from error
 

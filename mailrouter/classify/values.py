@@ -76,6 +76,7 @@ class Verdict:
     reasons: tuple[Reason, ...]
     abstain: bool
     by: str
+    unit_probability: float = 0.0  # calibrated probability that the likeliest area's unit is right
 
     @property
     def area(self) -> str:

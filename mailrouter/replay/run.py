@@ -37,7 +37,7 @@ def replay(
     told likewise. Raises ModelError, RuleError or OrganisationError before anything is read.
     """
     classifier = classify.load(settings.classify)
-    tally = Tally(classifier.organisation, classifier.model.card.promise, classifier.by, with_truth=truth is not None)
+    tally = Tally(classifier.organisation, classifier.promise, classifier.by, with_truth=truth is not None)
 
     def pool(workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
