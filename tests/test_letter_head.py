@@ -139,3 +139,30 @@ def test_a_header_without_end_is_cut() -> None:
     found = head(b"From: asa@bo.example\r\nSubject: x\r\n" + b"X-A: b\r\n" * 1_000_000)
     assert found.sender.address == "asa@bo.example"
     assert "headers-cut" in found.defects
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "address"),
+    [
+        ("Max Ek @ Bo AB <max@bo.example>", "Max Ek @ Bo AB", "max@bo.example"),
+        ("Max@Bo <max@bo.example>", "Max@Bo", "max@bo.example"),
+        ("Bo AB: Max <max@bo.example>", "Bo AB: Max", "max@bo.example"),
+        ("Max, Bo AB, 031-000 <max@bo.example>", "Max, Bo AB, 031-000", "max@bo.example"),
+        ("Max Ek <mailto:max@bo.example>", "Max Ek", "max@bo.example"),
+        ("max@bo.example [mailto:max@bo.example]", "", "max@bo.example"),
+        ("Max Ek max@bo.example", "Max Ek", "max@bo.example"),
+        ("Max Ek </O=BO/OU=EX/CN=RECIPIENTS/CN=MAX>", "Max Ek", ""),
+        ("'Max Ek' via Info <info@bo.example>", "'Max Ek' via Info", "info@bo.example"),
+        ("'Max Ek' <max@bo.example>", "Max Ek", "max@bo.example"),
+        ('"Max Ek <max@bo.example>" <robot@lista.example>', "Max Ek <max@bo.example>", "robot@lista.example"),
+        ('Max "Maxe" Ek <max@bo.example>', 'Max "Maxe" Ek', "max@bo.example"),
+        ('"max ek"@bo.example', "", '"max ek"@bo.example'),
+        ("max@bo.example, Eva <eva@bo.example>", "", "max@bo.example"),
+        ("undisclosed-recipients:;, Max <max@bo.example>", "Max", "max@bo.example"),
+        ("=?windows-1252?Q?=C5sa_=D6berg_<asa@bo.example>?=", "Åsa Öberg", "asa@bo.example"),
+    ],
+)
+def test_a_sender_is_found_however_it_is_written(written: str, name: str, address: str) -> None:
+    """The mailbox in brackets is the sender's, and what stands before it is the name."""
+    sender = head(b"From: " + written.encode() + b"\r\n\r\nHej\r\n").sender
+    assert (sender.name, sender.address) == (name, address)

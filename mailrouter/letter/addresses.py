@@ -8,20 +8,28 @@ from mailrouter.letter.values import Address
 
 ADDRESS_COUNT = 500
 ADDRESS_OCTETS = 32 * 1024
+ANGLED_OCTETS = 2_000
 PLAIN_OCTETS = 500  # longer ones go the slower way, which is linear
 
 NOBODY = Address("", "")
 # One mailbox as practically every client writes it. No comma, quote or bracket can hide in the name.
 _PLAIN = re.compile(rb'\s*(?:"([^"\\<>]*)"|([^"<>,;:()\\@]*?))\s*<\s*([^<>\s"(),:;@]+@[^<>\s"(),:;@\[\]]+)\s*>\s*')
 _BARE = re.compile(rb"\s*([^<>\s\"(),:;@]+@[^<>\s\"(),:;@\[\]]+)\s*")
+_ONE_ANGLE = re.compile(
+    r"([^<>]+)<\s*(?:mailto:)?((?:\"[^\"<>]{1,64}\"|[^<>\s\"@,;]+)@[^<>\s\"@,;]+)\s*>+[\s,;]*", re.IGNORECASE
+)
+_MAILTO = re.compile(r"\[mailto:([^\]\s]{1,320})\]", re.IGNORECASE)
+_LISTED = re.compile(r"@[^\s,;]+\s*[,;]|:\s*;")  # mailboxes, or an empty group, before the one in brackets
+_QUOTED_LOCAL = re.compile(r"\"[^\"\r\n]{1,64}\"@[^\s\"<>@]+")
 _ANY = re.compile(r"[^\s<>\"'(),:;@\[\]]+@[^\s<>\"'(),:;@\[\]]+")
+_ANGLES = re.compile(r"<[^<>]*>?")
 _LAST_ANGLE = re.compile(r"<([^<>]*)>[^<>]*$")
 _ENCODED = re.compile(r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
 
 
 def one(value: bytes) -> Address:
     """The first mailbox of a From, Sender or Reply-To field; NOBODY when there is none."""
-    plain = _plain(value)
+    plain = _plain(value) or _angled(value)
     if plain is not None:
         return plain
     found = many(value)
@@ -31,6 +39,17 @@ def one(value: bytes) -> Address:
     # "Berg, Anna <anna@bo.example>": a comma that should have stood in quotes (RFC 5322 3.2.5).
     name = ", ".join(address.name for address in found[: number + 1] if address.name)
     return Address(name, found[number].address)
+
+
+def _angled(value: bytes) -> Address | None:
+    """One mailbox in brackets, whatever stands before it: "Anna @ Bo AB <anna@bo.example>", or [mailto:...]."""
+    if len(value) > ANGLED_OCTETS:
+        return None
+    match = _ONE_ANGLE.fullmatch(_MAILTO.sub(r"<\1>", fields.decode(value)))
+    if match is None or not match[1].strip() or _LISTED.search(match[1]):
+        return None
+    name = _name(match[1])
+    return Address("" if name == match[2] else name, match[2])
 
 
 def _plain(value: bytes) -> Address | None:
@@ -59,7 +78,7 @@ def many(value: bytes) -> tuple[Address, ...]:
         decoded = fields.decode(text.encode("utf-8", "replace"))
         if "@" in decoded:
             return _rescued(decoded)
-        name = _name(decoded).strip("<> ")
+        name = _name(_ANGLES.sub(" ", decoded)) or _name(decoded).strip("<> ")
         return (Address(name, ""),) if name else ()
     masked, kept = _mask(text)
     found: list[Address] = []
@@ -97,7 +116,10 @@ def _unmask(text: str, kept: list[str]) -> str:
 def _address(name: str, address: str) -> Address:
     address = fields.decode(address.encode()) if "=?" in address else address
     shown = _name(fields.decode(name.encode("utf-8", "replace")))
-    address = fields.decode(address.encode("utf-8", "replace")).strip("<>'\" ")
+    address = fields.decode(address.encode("utf-8", "replace")).strip("<> ")
+    if _QUOTED_LOCAL.fullmatch(address):
+        return Address(shown, address)
+    address = address.strip("'\" ")
     if "@" not in address:
         inside = _ANY.search(shown)
         if inside is not None:
@@ -105,13 +127,18 @@ def _address(name: str, address: str) -> Address:
         return Address(" ".join(filter(None, [shown, address])), "")
     if " " in address:
         found = _ANY.search(address)
+        shown = shown or (_name(address[: found.start()]) if found else "")
         address = found[0] if found else address.replace(" ", "")
     return Address("" if shown == address else shown, address)
 
 
 def _name(text: str) -> str:
     """The display name without the quotes that some clients put inside encoded words, or around twice."""
-    text = text.strip().strip("\"'").strip() if text[:1] in "\"'" else text.strip()
+    text = text.strip()
+    while len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
+        text = text[1:-1].strip()
+    if text.count('"') % 2:
+        text = text.strip('"')
     return " ".join(text.replace('\\"', '"').split())
 
 
