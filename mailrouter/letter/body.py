@@ -21,6 +21,7 @@ _MESSAGE_TYPES = {"message/rfc822", "message/global", "message/partial", "messag
 _STATUS_TYPES = {"message/delivery-status", "message/global-delivery-status", "message/disposition-notification",
                  "message/feedback-report", "message/global-disposition-notification"}  # fmt: skip
 _LOOKS_HTML = re.compile(r"\s*(?:<!doctype html|<html|<head|<body|<div|<p[ >]|<table)", re.IGNORECASE)
+_IS_HTML = re.compile(r"\s*(?:<!doctype html\b|<html[\s>])", re.IGNORECASE)  # no letter begins so
 _EXTENSIONS = {"message/rfc822": ".eml", "text/calendar": ".ics", "text/html": ".html", "text/plain": ".txt",
                "image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif", "application/pdf": ".pdf",
                "application/pgp-encrypted": ".asc", "application/pgp-signature": ".asc", "text/vcard": ".vcf",
@@ -137,12 +138,15 @@ class _Gatherer:
 
     def read_text(self, part: mime.Part) -> None:
         decoded = self._decode(part)
-        if _is_html(part) or (part.content_type != "text/plain" and _LOOKS_HTML.match(decoded)):
+        looks = _LOOKS_HTML if part.content_type != "text/plain" else _IS_HTML
+        if _is_html(part) or looks.match(decoded):
             decoded = html.without_data(decoded)
             if len(decoded) == html.HTML_CHARS:
                 self.content.defects.append("text-cut")
             self.content.htmls.append(decoded)
             shown = html.to_text(decoded)
+        elif decoded.startswith("{\\rtf"):
+            shown = tnef.from_rtf(decoded.encode("latin-1", "replace"))
         elif part.params.get("format", "").lower() == "flowed":
             shown = text.unflow(decoded, delsp=part.params.get("delsp", "").lower() == "yes")
         else:

@@ -17,6 +17,9 @@ FIELD_OCTETS = 64 * 1024
 # Name, colon and the rest with its folded lines. Every octet of the section falls into some match, so that
 # a broken line cannot hide from the identity.
 FIELD = re.compile(rb"([!-9;-~]*)[ \t]*(:?)([^\n]*\n(?:[ \t]+[^ \t\r\n][^\n]*\n)*)")
+_BEFORE_FIELDS = re.compile(rb"(?:\xef\xbb\xbf|[ \t\r\n])+(?=[A-Za-z][!-9;-~]*[ \t]*:[ \t])")
+_CHARSET = re.compile(rb"charset\s*=\s*\"?([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE)
+_NO_FIELD = re.compile(rb"^(?![!-9;-~]+[ \t]*:|[ \t])(?=[^\r\n])", re.MULTILINE)
 _END = re.compile(rb"\n\r*\n")
 _FOLD = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 _WORD = re.compile(r"=\?([^?\s]{0,60})\?([bBqQ])\?([^?]*(?:\?(?!=)[^?\n]*){0,2})\?=")
@@ -64,13 +67,45 @@ class Section:
 def read(octets: bytes, start: int = 0, stop: int | None = None, limit: int = HEADER_OCTETS) -> Section:
     """The header section of the mail that begins at ``start``. At most ``limit`` octets and FIELD_COUNT fields
     are read; a blank line that fell into the middle of it is passed over."""
-    section = read_part(octets, start, stop, limit)
+    section = _labelled(read_part(octets, _first_field(octets, start), stop, limit))
     stop = len(octets) if stop is None else stop
     if "headers-cut" in section.defects or not _continues(section, octets, stop):
         return section
     more = read_part(octets, section.body, stop, limit)
     defects = dict.fromkeys((*section.defects, "blank-line-in-header", *more.defects))
     return Section((section.fields + more.fields)[:FIELD_COUNT], more.body, tuple(defects))
+
+
+def _first_field(octets: bytes, start: int) -> int:
+    """Where the fields start: editors and gateways put a byte order mark, blanks or empty lines before them."""
+    match = _BEFORE_FIELDS.match(octets, start, start + 1_000)
+    return match.end() if match else start
+
+
+def _labelled(section: Section) -> Section:
+    """Raw 8-bit fields in the charset that the mail names for its text; western ones need no help."""
+    if all(value.isascii() for _, value in section.fields):
+        return section
+    label = _CHARSET.search(section.raw("content-type"))
+    name = charset.codec(label[1].decode("ascii")) if label else ""
+    if not name or name.startswith(("utf", "ascii", "cp1252", "iso8859-15", "iso2022")):
+        return section
+    fields = tuple((key, value if value.isascii() else _recoded(value, name)) for key, value in section.fields)
+    return Section(fields, section.body, section.defects)
+
+
+def _recoded(value: bytes, name: str) -> bytes:
+    """The value in UTF-8, when it is neither that already nor broken in the charset ``name``."""
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    else:
+        return value
+    try:
+        return value.decode(name).encode("utf-8", "replace")
+    except (UnicodeError, ValueError):
+        return value
 
 
 def read_part(octets: bytes, start: int, stop: int | None, limit: int) -> Section:
@@ -81,6 +116,11 @@ def read_part(octets: bytes, start: int, stop: int | None, limit: int) -> Sectio
     if cut:
         end = body = min(stop, start + limit)
         cut = body < stop
+    if body == stop and start < stop:
+        # The empty line is missing: what is no field is the text.
+        first = _NO_FIELD.search(octets, start, end)
+        if first and first.start() > start:
+            end = body = first.start()
     block = octets[start:end]
     defects: list[str] = ["headers-cut"] if cut else []
     fields, malformed = _split(block)

@@ -34,6 +34,7 @@ KNOWN_OCTETS = 4_096  # longer outlines are not remembered
 NAME_CHARS = 255
 
 _BOUNDARY = re.compile(rb"boundary\s*=\s*(?:\"([^\"\r\n]{1,200})\"?|([^\s;\"]{1,200}))", re.IGNORECASE)
+_BOUNDARY_PIECE = re.compile(rb"boundary\*\d{1,2}\*?\s*=\s*\"?([^\s;\"]{1,100})", re.IGNORECASE)  # RFC 2231 3
 _TYPE = re.compile(rb"\s*([A-Za-z0-9!#$&^_.+-]{1,60})\s*/\s*([A-Za-z0-9!#$&^_.+-]{1,80})")
 _GUESSED = re.compile(rb"(?:\A|\n)--([^\s\x80-\xff][^\r\n]{0,98}?)[ \t]*\r*\n(?:content-|mime-version:)", re.IGNORECASE)
 _TOKEN = re.compile(r"mailrouter-part-(\d+)")
@@ -228,7 +229,9 @@ def _content_type(value: bytes, default: str) -> tuple[str, str]:
 
 def _boundary(value: bytes) -> bytes:
     match = _BOUNDARY.search(value)
-    return (match[1] or match[2]).rstrip() if match else b""
+    if match is None:
+        return b"".join(_BOUNDARY_PIECE.findall(value))[:200]
+    return (match[1] or match[2]).rstrip()
 
 
 def _param(value: bytes, name: bytes) -> bytes:
@@ -321,6 +324,9 @@ def filename(message: Message) -> str:
 
 
 def _base64(view: memoryview) -> bytes:
+    sample = view[:4_096].tobytes()
+    if len(_NOT_BASE64.findall(sample)) * 30 > len(sample):
+        return view.tobytes()  # the label is a lie: nobody's base64 has that many blanks and commas
     try:
         decoded = binascii.a2b_base64(view)
     except binascii.Error:
@@ -332,6 +338,7 @@ def _base64(view: memoryview) -> bytes:
     return decoded
 
 
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\r\n]")
 _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} ([^\r\n]{1,200}?)[ \t]*\r?\n", re.MULTILINE)
 _UU_END = re.compile(rb"^(?:`|[ \t]*)\r?\nend[ \t]*\r?$|^end[ \t]*\r?$", re.MULTILINE)
 

@@ -13,7 +13,7 @@ _GAPS = re.compile(r"\n[ \t]*(?:\n[ \t]*){3,}\n")
 def tidy(text: str) -> tuple[str, list[str]]:
     """Text for people: one kind of line end, no invisible characters, åäö repaired; and the defects found."""
     defects = []
-    text = charset.clean(text).replace("\r\n", "\n").replace("\r", "\n")
+    text = charset.clean(text).replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
     if not text.isascii():
         text = text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\u00a0", " ").replace("\u202f", " ")
         text, repaired = charset.repair(text)

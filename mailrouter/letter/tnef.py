@@ -39,7 +39,7 @@ def unpack(octets: bytes) -> Unpacked | None:
         plain = _text(found.body)
         rich = _text(found.htmlbody)
         if not plain.strip() and not rich.strip():
-            plain = _from_rtf(found.rtfbody)
+            plain = from_rtf(found.rtfbody)
     except Exception:  # tnefparse reads untrusted binary data and raises whatever it trips over
         log.info("a winmail.dat could not be read", exc_info=True)
         return None
@@ -72,7 +72,8 @@ def _text(value: bytes | str | list[bytes | str] | None) -> str:
     return charset.clean(value) if isinstance(value, str) else charset.decode(value.rstrip(b"\0"))[0]
 
 
-def _from_rtf(value: bytes | None) -> str:
+def from_rtf(value: bytes | None) -> str:
+    """The text of an RTF document, at most TEXT_CHARS of it."""
     if not value:
         return ""
     return charset.clean(str(_rtf_to_text(value.decode("latin-1"), errors="ignore")))[: text.TEXT_CHARS]
