@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from imapclient.exceptions import IMAPClientError
 from sqlalchemy.exc import DBAPIError
 
-from mailrouter import config, organisation, restrictions, smarthost, store
+from mailrouter import config, organisation, restrictions, smarthost, store, webhooks
 from mailrouter.config import ConfigError, Settings
 from mailrouter.doors import listen
 from mailrouter.doors.folder import Folder, FolderError, client_tls
@@ -194,6 +194,7 @@ def _database(settings: Settings) -> Iterator[str]:
         yield f"store.url: the database does not answer: {str(error.orig).strip().splitlines()[0]}"
     else:
         yield from _seen_by_nobody(opened)
+        yield from _webhooks(opened)
     finally:
         opened.dispose()
 
@@ -210,6 +211,17 @@ def _seen_by_nobody(opened: store.Store) -> Iterator[str]:
             f"{count} restricted cases ({restriction}) wait and no active user is cleared to see them:"
             f" `mailrouter user change NAME --clearance {restriction}`"
         )
+
+
+def _webhooks(opened: store.Store) -> Iterator[str]:
+    """Webhooks whose receiver has not taken anything for long."""
+    try:
+        with opened.read() as session:
+            found = webhooks.failing(session)
+    except DBAPIError:
+        return  # as above
+    for name, status in found.items():
+        yield f"webhook {name}: its receiver takes nothing ({status})"
 
 
 def _imap_folders(settings: Settings) -> Iterator[str]:

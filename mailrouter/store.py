@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -25,6 +26,12 @@ log = logging.getLogger(__name__)
 
 Work = TypeVar("Work", bound=Claim)
 
+HORIZON_SECONDS = 2  # longest wait for those who are writing
+_WRITING = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND relation = CAST(:table AS regclass)"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND mode = 'RowExclusiveLock' AND granted AND pid <> pg_backend_pid()"
+)
 BUSY_SECONDS = 30  # a SQLite writer waits this long for the other writer before it fails
 
 
@@ -104,6 +111,25 @@ class Store:
             for row in dead:
                 row.leased_until, row.leased_by = None, ""
         return len(dead)
+
+    def horizon(self, table: type[SQLModel]) -> int | None:
+        """The highest id of ``table``, once no row with a lower one can appear any more; None when that takes long.
+
+        PostgreSQL hands out ids before transactions commit, so a lower one may become visible after a higher.
+        But whoever inserts holds a ROW EXCLUSIVE lock on the table before drawing an id and until the commit:
+        when those who held one are gone, every id below one that was seen is there, or never will be.
+        """
+        name = str(table.__tablename__)
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            highest = int(connection.execute(text(f"SELECT coalesce(max(id), 0) FROM {name}")).scalar_one())  # noqa: S608
+            if self.sqlite:
+                return highest  # one writer at a time
+            writing = set(connection.execute(_WRITING, {"table": name}).scalars())
+            give_up = time.monotonic() + HORIZON_SECONDS
+            while writing and time.monotonic() < give_up:
+                time.sleep(0.02)
+                writing &= set(connection.execute(_WRITING, {"table": name}).scalars())
+        return None if writing else highest
 
     def check(self) -> None:
         """Raise an SQLAlchemy error when the database does not answer."""

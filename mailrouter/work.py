@@ -14,15 +14,16 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import OperationalError
 
-from mailrouter import classify, deadlines, forward, organisation, reading, seal
+from mailrouter import classify, deadlines, forward, organisation, reading, seal, webhooks
 from mailrouter.config import Settings
 from mailrouter.smarthost import open_smarthost
 from mailrouter.store import Store
-from mailrouter.tables import Assignment, Dispatch, Mail
+from mailrouter.tables import Assignment, Dispatch, Mail, Webhook
 
 log = logging.getLogger(__name__)
 
 REMIND_SECONDS = 30
+TELL_SECONDS = 2  # how soon webhooks are told
 
 
 class Work:
@@ -51,6 +52,7 @@ class Work:
         self._every(every, "read", self._read)
         self._every(every, "send", self._send)
         self._every(REMIND_SECONDS, "remind", self._remind)
+        self._every(TELL_SECONDS, "tell", self._tell)
         self._scheduler.add_job(self._guarded("seal", self._seal), "cron", hour=3, minute=10)
         self._scheduler.start()
 
@@ -85,7 +87,7 @@ class Work:
         """Once, as soon as the database answers: what our predecessor held when it died is due again."""
         with self._releasing:  # before any job of ours claims a row
             if not self._released:
-                released = sum(self._store.release_dead(table) for table in (Mail, Dispatch, Assignment))
+                released = sum(self._store.release_dead(table) for table in (Mail, Dispatch, Assignment, Webhook))
                 self._released = True
                 log.info("work-released rows=%d", released)
 
@@ -106,6 +108,10 @@ class Work:
         if not self._store.has_due(Assignment, now):
             return 0
         return deadlines.remind_due(self._store, self._settings, now)
+
+    def _tell(self) -> int:
+        now = datetime.now(UTC)
+        return webhooks.deliver_due(self._store, self._settings, now) if webhooks.has_news(self._store, now) else 0
 
     def _seal(self) -> int:
         with self._store.write() as session:

@@ -42,6 +42,7 @@ RANKS = {
     "restrictions": 3,
     "seal": 3,
     "settlement": 3,
+    "webhooks": 3,
     "evaluate": 4,
     "forward": 4,
     "triage": 4,

@@ -25,6 +25,7 @@ ROOMS = {
     "verify": "proof",
     "user": "users",
     "client": "clients",
+    "webhook": "webhooks",
 }
 
 

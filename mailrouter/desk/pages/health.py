@@ -38,5 +38,6 @@ def health(desk: AtDesk) -> JSONResponse:
     }
     well = all(role["status"] == "up" for role in roles.values())
     return JSONResponse(
-        {"status": "up" if well else "degraded", "database": "up", "roles": roles, "restricted_unseen": unseen}, 200 if well else 503
+        {"status": "up" if well else "degraded", "database": "up", "roles": roles, "restricted_unseen": unseen},
+        200 if well else 503,
     )
