@@ -59,6 +59,7 @@ BLOCKS = {
     "english": "From: {m}\nSent: Monday, March 4, 2024 10:11 AM\nTo: Anna\nSubject: Lampa",
     "line-above": "____________________\nFrom: {m}\nSent: Monday, March 4, 2024 10:11 AM\nTo: A\nSubject: B",
     "date-first": "Date: Mon, 4 Mar 2024 10:11:02 +0100\nTo: anna@bo.example",
+    "hotmail": "> Subject: Lampa\n> From: eva.lind@bo.example\n> To: a@bo.example\n> Date: Mon, 4 Mar 2024 10:11:02",
     "swedish-bold": "*Från:* {m}\n*Skickat:* den 4 mars 2024 10:11\n*Till:* Anna\n*Ämne:* Lampa",
     "danish": "-----Oprindelig meddelelse-----\nFra: {m}\nSendt: 4. marts 2024 10:11\nTil: Anna\nEmne: Lampa",
     "french": "De : {m}\nEnvoyé : lundi 4 mars 2024 10:11\nÀ : Anna\nObjet : Lampa",

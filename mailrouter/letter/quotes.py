@@ -134,6 +134,8 @@ def _header_block(lines: list[str], number: int, needed: int = 3) -> Mark | None
         return None
     if "subject" not in known and not _EMAIL.search(written):
         return None
+    while number > 0 and _label(lines[number - 1])[0]:
+        number -= 1  # Hotmail puts Subject first
     start = number
     while start > 0 and number - start < 3 and (not lines[start - 1].strip() or _RULE.match(lines[start - 1])):
         start -= 1
