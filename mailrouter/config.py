@@ -174,6 +174,25 @@ class Forward(Section):
         description="Waits after temporary failures; the last one repeats. Each gets up to 20 % jitter.",
     )
     give_up_days: int = Field(5, ge=1, description="A forward still failing after this long goes back to the desk.")
+    dkim_key_file: Path | None = Field(
+        None,
+        description="Private key that signs every mail (DKIM): PEM with RSA or Ed25519. Without it none is signed.",
+    )
+    dkim_selector: str = Field("", description="Selector under which the public key stands in the DNS.")
+    dkim_domain: str = Field("", description="Domain that signs; empty means the domain of from_address.")
+    _dkim_key: SecretStr | None = PrivateAttr(None)
+
+    @property
+    def dkim_key(self) -> SecretStr | None:
+        """The content of ``dkim_key_file``."""
+        return self._dkim_key
+
+    @model_validator(mode="after")
+    def _read_dkim_key(self) -> Self:
+        self._dkim_key = _secret(None, self.dkim_key_file, "dkim_key")
+        if self._dkim_key is not None and not self.dkim_selector:
+            raise ValueError("dkim_key_file needs dkim_selector, the name of the key in the DNS")
+        return self
 
 
 class Citizen(Section):
@@ -189,10 +208,41 @@ class Deadline(Section):
     """The answer clock."""
 
     weeks: int = Field(4, ge=1, description="Answer date, counted from the day of arrival.")
-    remind_days_before: list[int] = Field(
-        [7, 2, 0], min_length=1, description="Days before the answer date when the unit's mailbox is reminded."
+    remind_days_before: list[Annotated[int, Field(ge=0)]] = Field(
+        [7, 2, 0], min_length=1, description="Days before the answer date when the unit is reminded of it."
     )
     office_hours: tuple[int, int] = Field((8, 16), description="Reminders go out on working days between these hours.")
+    overdue_days: int = Field(7, ge=1, description="Days between reminders once the answer date is past.")
+    head_days: int = Field(
+        14, ge=0, description="Days past the answer date from which the head of the unit is reminded too."
+    )
+    register_days: int = Field(
+        3, ge=1, description="Working days within which a unit gives its diarienummer; then it is asked for it."
+    )
+    confirm_hours: int = Field(8, ge=1, description="Office hours a case may wait to be sorted; then the desk is told.")
+    deliver_hours: int = Field(
+        4, ge=1, description="Office hours a forward may wait for the smarthost; then the desk is told."
+    )
+    delay_weeks: int = Field(
+        4, ge=1, description="Weeks past the answer date when the desk is shown a notice of delay to send (FL 11 §)."
+    )
+    pause_weeks: int = Field(4, ge=1, description="Weeks a clock may stand still; then, and again, the desk is asked.")
+    kind_days: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {"begaran-handling": 2, "overklagande": 0, "orosanmalan": 0},
+        description="Kinds that cannot wait, and the working days a unit has for them from the day it gets them.",
+    )
+    at_once_kinds: list[str] = Field(
+        ["orosanmalan"], description="Kinds for which nights and days off count as any other time."
+    )
+    unreminded_kinds: list[str] = Field(
+        ["berom"], description="Kinds nobody is reminded to answer; they are registered all the same."
+    )
+    urgent_hours: int = Field(
+        2, ge=1, description="Hours after which desk and unit are told of a kind that cannot wait and has not moved."
+    )
+    repeat_days: int = Field(
+        60, ge=0, description="A case is linked to a like one from the same sender within so many days; 0 never does."
+    )
 
 
 class Desk(Section):
@@ -204,8 +254,14 @@ class Desk(Section):
         "", description="Address of the pages that need no login, as in mails to citizens; empty means base_url."
     )
     session_hours: int = Field(10, ge=1, description="A login lasts this long.")
+    hold_minutes: float = Field(
+        5, ge=1, le=60, description="Whoever opens a case first holds it this long; an open page goes on holding."
+    )
     undo_seconds: int = Field(
-        10, ge=0, le=120, description="What is decided at the desk leaves after this long, and can be undone until then."
+        10,
+        ge=0,
+        le=120,
+        description="What is decided at the desk leaves after this long, and can be undone until then.",
     )
     api_per_minute: int = Field(600, ge=1, description="Requests a client of the JSON API may make in a minute.")
     secure_cookies: bool = Field(False, description="Set to true behind HTTPS: cookies are then sent over TLS only.")
@@ -222,6 +278,17 @@ class Classify(Section):
         ge=0.5,
         le=0.995,
         description="Of what is called sure, at least this share has the right unit; more makes less of it sure.",
+    )
+    similar_cases: int = Field(
+        10_000, ge=0, description="Newest confirmed cases that suggestions name as alike; 0 names none."
+    )
+    train_at: str = Field(
+        "",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        description='When the work role trains each night, as "02:30" in city.timezone; empty: only by hand.',
+    )
+    train_least: int = Field(
+        50, ge=1, description="Decisions since the version in use was made, below which a night trains nothing."
     )
 
 

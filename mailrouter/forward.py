@@ -5,6 +5,7 @@ settlement.py writes down what became of it (T4b). A crash in between is healed 
 goes out again under the same Message-ID, so that at most a second copy arrives and none is lost.
 """
 
+import hashlib
 import logging
 import random
 import time
@@ -18,12 +19,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session, col, select
 
 from mailrouter import citizen, compose, deadlines, diarium, signing
+from mailrouter.compose.signature import Signer, signer
 from mailrouter.config import Settings
 from mailrouter.letter.values import Nature
 from mailrouter.organisation import Organisation
 from mailrouter.settlement import Result, Task, settle_all
 from mailrouter.smarthost import Later, Never, Outcome, Sent, Smarthost
-from mailrouter.store import Store, settle
+from mailrouter.store import Store, postpone, settle
 from mailrouter.tables import (
     Assignment,
     AssignmentState,
@@ -38,6 +40,8 @@ from mailrouter.tables import (
 
 log = logging.getLogger(__name__)
 
+SENSITIVE_FLAGS = frozenset({"kanslig", "skyddad"})
+SENSITIVE_KINDS = frozenset({"orosanmalan"})
 SETTLE_PAUSE_SECONDS = 1.0  # between tries to write down what was sent while the database is away
 
 
@@ -50,6 +54,7 @@ class _Round:
     settings: Settings
     organisation: Organisation | None
     chance: random.Random
+    signer: Signer | None
     now: datetime
     began: float  # time.monotonic() at ``now``
 
@@ -76,17 +81,18 @@ def send_due(
     ``organisation`` gives areas and districts their names in the mails; ``chance`` is the source of jitter.
     Raises what the database raised when an outcome could not be written down before the lease ran out.
     """
-    this = _Round(store, smarthost, settings, organisation, chance or random.SystemRandom(), now, time.monotonic())
+    chance = chance or random.SystemRandom()
+    signed = signer(settings.forward)
+    this = _Round(store, smarthost, settings, organisation, chance, signed, now, time.monotonic())
     tasks = _claim(this)
     if not tasks:
         return 0
     errors: list[Exception] = []
     with ThreadPoolExecutor(settings.smarthost.connections, thread_name_prefix="send") as pool:
-        sending: dict[Future[Outcome | None], Task] = {pool.submit(_carry, this, task): task for task in tasks}
-        under_way = set(sending)
+        under_way: set[Future[Result]] = {pool.submit(_carry, this, task) for task in tasks}
         while under_way:
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            results = [Result(sending[future], future.result()) for future in done]
+            results = [future.result() for future in done]
             errors += _write_down(this, sorted(results, key=lambda result: result.task.case_id))
     if errors:
         raise errors[0]
@@ -104,7 +110,7 @@ def _claim(this: _Round) -> list[Task]:
             limit=this.settings.work.batch,
             lease=this.lease,
         )
-        wanted = [dispatch for dispatch in claimed if not _cancel_pointless(session, dispatch)]
+        wanted = [one for one in claimed if not _cancel_pointless(session, one) and not _held(this, one)]
         attempts = [Attempt(dispatch_id=dispatch.id, started_at=this.now) for dispatch in wanted]
         session.add_all(attempts)
         session.flush()
@@ -126,51 +132,80 @@ def _numbers(session: Session, dispatches: Sequence[Dispatch]) -> dict[int, str]
 
 
 def _cancel_pointless(session: Session, dispatch: Dispatch) -> bool:
-    """A reminder that was queued before the förvaltning answered, or gave the case back, is not sent."""
-    if dispatch.kind is not DispatchKind.REMINDER or dispatch.assignment_id is None:
-        return False
-    if session.get_one(Assignment, dispatch.assignment_id).state is AssignmentState.DELIVERED:
+    """What was queued before the förvaltning answered, or gave back, all that it is reminded of is not sent."""
+    match dispatch.kind:
+        case DispatchKind.REMINDER:
+            parts = {dispatch.assignment_id}
+        case DispatchKind.DIGEST:
+            parts = {line["assignment"] for line in dispatch.detail["cases"]}
+        case _:
+            return False
+    if AssignmentState.DELIVERED in session.exec(select(Assignment.state).where(col(Assignment.id).in_(parts))).all():
         return False
     diarium.move_dispatch(dispatch, DispatchState.CANCELLED)
     settle(dispatch)
     return True
 
 
-def _carry(this: _Round, task: Task) -> Outcome | None:
-    """Compose and send one mail. None when there was no time to try it."""
+def _held(this: _Round, dispatch: Dispatch) -> bool:
+    """A digest that could not leave while the office was open waits until it opens again."""
+    office = deadlines.Office.of(this.settings)
+    if dispatch.kind is not DispatchKind.DIGEST or office.is_open(this.now):
+        return False
+    postpone(dispatch, office.next_opening(this.now))
+    return True
+
+
+def _carry(this: _Round, task: Task) -> Result:
+    """Compose, sign and send one mail; without an outcome when there was no time to try it."""
     if this.elapsed > this.lease / 2:
-        return None  # a slow smarthost used up the lease; another node must not send what we are still sending
+        return Result(task, None)  # a slow smarthost used up the lease; another node must not send it at the same time
     try:
         with this.store.read() as session:
             ready = _compose(session, task, this.settings, this.organisation)
+        octets = this.signer.sign(ready.octets) if this.signer else ready.octets
     except DBAPIError as error:
         log.warning("forward-not-read case=%s error=%s", task.case_number, type(error).__name__)
-        return Later(f"Registret gick inte att läsa ({type(error).__name__}).")
+        return Result(task, Later(f"Registret gick inte att läsa ({type(error).__name__})."))
     except compose.ComposeError as error:
-        return Never(str(error))
+        return Result(task, Never(str(error)))
     except Exception as error:
         log.exception("forward-not-composed case=%s", task.case_number)
-        return Never(f"Mejlet gick inte att sätta ihop ({type(error).__name__}). Felet finns i driftloggen.")
+        said = f"Mejlet gick inte att sätta ihop ({type(error).__name__}). Felet finns i driftloggen."
+        return Result(task, Never(said))
     log.info("forward-sending case=%s", task.case_number)
+    outcome = _hand_over(this, task, ready, octets)
+    if isinstance(outcome, Sent):
+        log.info("forward-handed-over case=%s", task.case_number)
+    return Result(task, outcome, hashlib.sha256(octets).hexdigest(), len(octets))
+
+
+def _hand_over(this: _Round, task: Task, ready: "_Ready", octets: bytes) -> Outcome:
     try:
-        sender = compose.reply_address(ready.token, this.settings)
-        outcome = this.smarthost.send(sender, ready.recipient, ready.octets, outside=ready.outside)
+        return this.smarthost.send(
+            compose.reply_address(ready.token, this.settings),
+            ready.recipient,
+            octets,
+            outside=ready.outside,
+            secure=ready.secure,
+            envelope_id=ready.token,
+            confirm=not ready.outside,
+        )
     except Exception as error:
         log.exception("forward-not-sent case=%s", task.case_number)
         return Later(f"Fel i mailrouter ({type(error).__name__}). Felet finns i driftloggen.")
-    if isinstance(outcome, Sent):
-        log.info("forward-handed-over case=%s", task.case_number)
-    return outcome
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A mail that can be handed over; one to a citizen may go outside the city's domains."""
+    """A mail that can be handed over. One to a citizen may go ``outside`` the city's domains; what was judged
+    sensitive crosses no network in clear."""
 
     recipient: str
     token: str
     octets: bytes
     outside: bool
+    secure: bool
 
 
 def _compose(session: Session, task: Task, settings: Settings, organisation: Organisation | None) -> _Ready:
@@ -179,12 +214,18 @@ def _compose(session: Session, task: Task, settings: Settings, organisation: Org
     case = session.get_one(Case, dispatch.case_id)
     if dispatch.kind in citizen.KINDS:
         octets = _to_citizen(session, case, dispatch, settings)
-        return _Ready(dispatch.recipient, dispatch.token, octets, outside=True)
+        return _Ready(dispatch.recipient, dispatch.token, octets, outside=True, secure=False)
     assignment = session.get(Assignment, dispatch.assignment_id)
     if assignment is None:
         raise compose.ComposeError("Utskicket hör inte till någon förvaltning.")
     octets = _to_unit(session, case, assignment, dispatch, settings, organisation)
-    return _Ready(dispatch.recipient, dispatch.token, octets, outside=False)
+    return _Ready(dispatch.recipient, dispatch.token, octets, outside=False, secure=_is_sensitive(case, dispatch))
+
+
+def _is_sensitive(case: Case, dispatch: Dispatch) -> bool:
+    """Only what carries the citizen's words; a reminder tells no more than its neutral subject."""
+    carries = dispatch.kind in {DispatchKind.FORWARD, DispatchKind.COMPLETION}
+    return carries and bool(case.restricted or case.kind in SENSITIVE_KINDS or SENSITIVE_FLAGS & set(case.flags))
 
 
 def _to_citizen(session: Session, case: Case, dispatch: Dispatch, settings: Settings) -> bytes:
@@ -209,6 +250,8 @@ def _to_unit(
     settings: Settings,
     organisation: Organisation | None,
 ) -> bytes:
+    if dispatch.kind is DispatchKind.DIGEST:
+        return compose.digest(dispatch, settings, signing.keys(session, settings.city))
     if dispatch.kind is DispatchKind.REMINDER:
         forwarded = deadlines.forward_of(session, assignment.id)
         return compose.reminder(case, assignment, dispatch, forwarded, settings, organisation)
@@ -268,6 +311,7 @@ def outbox(session: Session, case_id: int | None = None) -> list[dict[str, Any]]
                 "finished_at": attempt.finished_at.isoformat() if attempt.finished_at else None,
                 "outcome": attempt.outcome,
                 "reply": attempt.reply,
+                "channel": attempt.channel,
             }
         )
     statement = select(Dispatch, Case.number).join(Case, col(Case.id) == Dispatch.case_id).where(*of_case)

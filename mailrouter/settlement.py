@@ -40,10 +40,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of it; None when it was not tried."""
+    """What became of it; None when it was not tried. ``sha256`` and ``size`` are those of what was handed over."""
 
     task: Task
     outcome: Outcome | None
+    sha256: str = ""
+    size: int = 0
 
 
 def settle_all(
@@ -80,7 +82,9 @@ def _settle(session: Session, result: Result, settings: Settings, now: datetime,
         postpone(dispatch, now)
         return
     attempt.finished_at, attempt.reply = now, outcome.reply
-    attempt.outcome = type(outcome).__name__.lower()
+    attempt.outcome, attempt.channel = type(outcome).__name__.lower(), outcome.channel
+    if isinstance(outcome, Sent):
+        dispatch.detail = dispatch.detail | {"sha256": result.sha256, "size": result.size}
     if dispatch.state is not DispatchState.QUEUED:
         _too_late(session, case, dispatch, outcome, now)
         return
@@ -108,7 +112,7 @@ def _sent(session: Session, case: Case, dispatch: Dispatch, outcome: Sent, setti
     part = _part(session, dispatch)
     if dispatch.kind is DispatchKind.FORWARD and part is not None and part.state is AssignmentState.SENDING:
         diarium.move_assignment(part, AssignmentState.DELIVERED)
-    detail = _detail(dispatch, outcome.reply)
+    detail = _detail(dispatch, outcome.reply) | {"channel": outcome.channel, "sha256": dispatch.detail["sha256"]}
     diarium.record(session, case, EventKind.SENT, actor=ACTOR, now=now, detail=detail)
     if dispatch.kind is DispatchKind.FORWARD:
         citizen.tell_who_has_it(session, case, settings, now)
@@ -132,6 +136,8 @@ def _later(
         _failed(session, case, dispatch, reply, now)
         return
     postpone(dispatch, now + retry_wait(dispatch.attempts, settings, chance))
+    if outcome.held:
+        case.attention = f"Mejlet till {dispatch.recipient} är inte skickat. {outcome.reply}"
     if count == 1:
         detail = _detail(dispatch, outcome.reply)
         diarium.record(session, case, EventKind.SEND_DELAYED, actor=ACTOR, now=now, detail=detail)
@@ -154,7 +160,7 @@ def _failed(session: Session, case: Case, dispatch: Dispatch, reply: str, now: d
     part = _part(session, dispatch)
     unit = part.unit_name if part is not None else dispatch.recipient
     detail = _detail(dispatch, reply) | {"outcome": "never"}
-    if dispatch.kind is DispatchKind.REMINDER:
+    if dispatch.kind in {DispatchKind.REMINDER, DispatchKind.DIGEST}:
         case.attention = f"Påminnelsen till {unit} ({dispatch.recipient}) kom inte fram: {reply}"
         diarium.record(session, case, EventKind.SEND_DELAYED, actor=ACTOR, now=now, detail=detail)
         return

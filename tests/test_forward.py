@@ -55,7 +55,7 @@ class Answering:
         self.got: list[tuple[str, str, bytes]] = []
         self._lock = threading.Lock()
 
-    def send(self, envelope_sender: str, recipient: str, octets: bytes, *, outside: bool = False) -> Outcome:
+    def send(self, envelope_sender: str, recipient: str, octets: bytes, **_: object) -> Outcome:
         """The next answer."""
         with self._lock:
             self.got.append((envelope_sender, recipient, octets))

@@ -36,6 +36,7 @@ RANKS = {
     "replies": 2,
     "corpus": 3,
     "deadlines": 3,
+    "evidence": 3,
     "ingest": 3,
     "learning": 3,
     "reports": 3,

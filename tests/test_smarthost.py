@@ -143,7 +143,7 @@ def test_smtp_hands_over(add: str) -> None:
         out = client(port)
         outcomes = [out.send(SENDER, RECIPIENT, MAIL) for _ in range(3)]
         out.close()
-    assert outcomes == [Sent("250 2.0.0 Ok: queued as 4711")] * 3
+    assert outcomes == [Sent("250 2.0.0 Ok: queued as 4711", "okrypterad")] * 3
     assert [mail.original_content for mail in box.mails] == [MAIL] * 3
     assert {(mail.mail_from, *mail.rcpt_tos) for mail in box.mails} == {(SENDER, RECIPIENT)}
     assert box.mails[0].mail_options == [f"SIZE={len(MAIL)}", "BODY=8BITMIME"]
@@ -226,7 +226,7 @@ def test_what_the_server_does_not_offer() -> None:
     """Too large is for good; 8-bit lines wait for a server that takes them; å in a mailbox needs SMTPUTF8."""
     with server(Box(), data_size_limit=20) as port:
         outcome = client(port).send(SENDER, RECIPIENT, MAIL)
-        assert outcome == Never(f"Mejlet är {len(MAIL)} byte och smarthosten tar emot högst 20.")
+        assert outcome == Never(f"Mejlet är {len(MAIL)} byte och smarthosten tar emot högst 20.", "okrypterad")
     with server(Box(drop="8BITMIME"), enable_SMTPUTF8=False) as port:
         assert isinstance(client(port).send(SENDER, RECIPIENT, MAIL), Later)
         assert isinstance(client(port).send(SENDER, RECIPIENT, b"Subject: hej\r\n\r\n"), Sent)

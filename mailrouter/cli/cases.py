@@ -1,4 +1,4 @@
-"""Commands that show cases: list, show, raw, outbox."""
+"""Commands that show cases: list, show, raw, proof, outbox."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import click
 from sqlmodel import Session, col, select
 
-from mailrouter import diarium, forward, triage
+from mailrouter import diarium, evidence, forward, triage
 from mailrouter.cli.common import config_option, echo_json, echo_table, json_option, open_store
 from mailrouter.tables import Assignment, Case, CaseState, Disposition, Event, Mail, RawMail
 
@@ -101,6 +101,43 @@ def raw(number: str, config_file: Path | None) -> None:
         mail = triage.opening_mail(session, diarium.find(session, number).id)
         octets = session.get_one(RawMail, mail.id).octets
     sys.stdout.buffer.write(octets)
+
+
+@case.command(epilog="Example: mailrouter case proof 26-2223-G --json")
+@click.argument("number")
+@config_option
+@json_option
+def proof(number: str, config_file: Path | None, as_json: bool) -> None:
+    """Print the evidence of a case's mails.
+
+    What was received and sent, with envelopes, checksums, every attempt in the server's words, how the
+    connection was secured, and each delivery report that came back.
+    """
+    settings, store = open_store(config_file)
+    with store.read() as session:
+        found = evidence.of_case(session, diarium.find(session, number), settings)
+    if as_json:
+        echo_json(found)
+        return
+    click.echo(f"Case {found['number']}")
+    for mail in found["received"]:
+        click.echo(f"\nReceived mail {mail['mail']}")
+        _lines(mail, "received_at", "source", "message_id", "envelope_sender", "size", "sha256", "nature")
+    for sent in found["sent"]:
+        click.echo(f"\nSent {sent['kind']} {sent['dispatch']}: {sent['state']}")
+        _lines(sent, "recipient", "envelope_sender", "message_id", "size", "sha256", "carries", "carries_sha256")
+        for attempt in sent["attempts"]:
+            click.echo(f"  {attempt['started_at']}  {attempt['outcome']}  {attempt['reply']}  [{attempt['channel']}]")
+        for report in sent["reports"]:
+            click.echo(f"  report, mail {report['mail']}, {report['received_at']}, sha256 {report['sha256']}")
+            for told in report["recipients"]:
+                click.echo(f"    {' '.join(filter(None, told.values()))}")
+
+
+def _lines(facts: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if facts[name] not in (None, ""):
+            click.echo(f"  {name:<16} {facts[name]}")
 
 
 @click.command(epilog="Example: mailrouter outbox --json")
