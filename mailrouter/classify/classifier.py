@@ -16,8 +16,9 @@ from mailrouter.organisation import Organisation
 if TYPE_CHECKING:  # numpy is loaded only with the model
     from numpy.typing import NDArray
 
-    from mailrouter.classify.features import Located
+    from mailrouter.classify.features import Grams, Located
     from mailrouter.classify.model import Model, Scores
+    from mailrouter.classify.similar import Index, Stems, Telling
 
 PROMISE = 0.98
 SHOWN = 5  # candidates in a verdict
@@ -45,24 +46,50 @@ class Classifier:
         self._threshold = model.card.threshold(promise)
         self.by = f"regler {rules.digest}, modell {model.card.version}"
 
-    def classify(self, queries: Sequence[Query], on: date) -> list[Verdict]:
-        """One verdict a query, in their order; ``on`` is the day whose organisation answers."""
+    def classify(self, queries: Sequence[Query], on: date, earlier: "Index | None" = None) -> list[Verdict]:
+        """One verdict a query, in their order; ``on`` is the day whose organisation answers.
+
+        ``earlier`` are confirmed cases, of which the most alike are named as reasons.
+        """
         verdicts: list[Verdict] = []
         for start in range(0, len(queries), _BATCH):
-            verdicts += self._batch(queries[start : start + _BATCH], on)
+            verdicts += self._batch(queries[start : start + _BATCH], on, earlier)
         return verdicts
 
-    def _batch(self, queries: Sequence[Query], on: date) -> list[Verdict]:
-        from mailrouter.classify import features  # noqa: PLC0415 (numpy only where a suggestion is made)
+    def with_model(self, model: "Model") -> "Classifier":
+        """The same city and rules with another model."""
+        return Classifier(self.organisation, self.rules, model, self.promise)
 
-        located = [self.model.locate(features.grams(texts.readable(query.subject, query.body))) for query in queries]
+    def stems(self, query: Query) -> "Stems":
+        """What a mail is known again by, as a confirmed case of which later mails are told."""
+        return self._telling.stems(_grams(query))
+
+    @cached_property
+    def _telling(self) -> "Telling":
+        from mailrouter.classify.similar import Telling  # noqa: PLC0415 (numpy only where a suggestion is made)
+
+        return Telling(self.model)
+
+    def _batch(self, queries: Sequence[Query], on: date, earlier: "Index | None") -> list[Verdict]:
+        grams = [_grams(query) for query in queries]
+        located = [self.model.locate(found) for found in grams]
         scores = self.model.scores(located)
         return [
-            self._verdict(query, found, {head: table[row] for head, table in scores.items()}, on)
-            for row, (query, found) in enumerate(zip(queries, located, strict=True))
+            self._verdict(
+                query, located[row], {head: table[row] for head, table in scores.items()}, on, earlier, grams[row]
+            )
+            for row, query in enumerate(queries)
         ]
 
-    def _verdict(self, query: Query, located: "Located", scores: "dict[str, Scores]", on: date) -> Verdict:
+    def _verdict(
+        self,
+        query: Query,
+        located: "Located",
+        scores: "dict[str, Scores]",
+        on: date,
+        earlier: "Index | None",
+        grams: "Grams",
+    ) -> Verdict:
         text = f"{query.subject}\n{query.body}"
         language = language_of(text)
         finding = self.organisation.district_of(text)
@@ -81,6 +108,7 @@ class Classifier:
                 *_rule_reasons(hits),
                 *self._words(query, located, first),
                 *self._place_reason(finding, candidates[0]),
+                *(self._similar(query, grams, likely, earlier) if earlier is not None else ()),
             ),
             abstain=language not in _LEARNT
             or not _says_something(located.words)
@@ -160,6 +188,20 @@ class Classifier:
         forms = texts.written(texts.readable(query.subject, query.body), {word for word, _ in named})
         return (Reason("word", text, round(sum(weight for _, weight in named), 3), words=forms),)
 
+    def _similar(self, query: Query, grams: "Grams", likely: "Scores", earlier: "Index") -> tuple[Reason, ...]:
+        """One reason an earlier case that is about the same: its number, who got it and when."""
+        by_area = dict(zip(self.model.heads["area"], map(float, likely), strict=True))
+        matches = earlier.like(self._telling.stems(grams), by_area, query.id)
+        return tuple(
+            Reason(
+                "similar",
+                f"Liknar ärende {one.case.number}, som gick till {_listed(one.case.units)} {one.case.day.isoformat()}.",
+                round(one.likeness, 3),
+                cases=(one.case.number,),
+            )
+            for one in matches
+        )
+
     def _place_reason(self, finding: Finding, first: Candidate) -> tuple[Reason, ...]:
         if not self.organisation.areas[first.area].place_split:
             return ()
@@ -170,6 +212,18 @@ class Classifier:
         return (
             Reason("place", f"”{place.written}” ligger i stadsområde {name}.", place.weight, words=(place.written,)),
         )
+
+
+def _grams(query: Query) -> "Grams":
+    from mailrouter.classify import features  # noqa: PLC0415 (numpy only where a suggestion is made)
+
+    return features.grams(texts.readable(query.subject, query.body))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them."""
+    *most, last = names
+    return f"{', '.join(most)} och {last}" if most else last
 
 
 def _telling(word: str) -> bool:

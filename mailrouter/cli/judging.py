@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlmodel import Session
 
 from mailrouter import classify as classifying
-from mailrouter import config, letter, organisation, triage
+from mailrouter import config, letter, organisation
 from mailrouter.classify import lines
 from mailrouter.classify.values import Query
 from mailrouter.cli.common import config_option, echo_json, echo_table, json_option, load
 from mailrouter.config import ConfigError
 from mailrouter.corpus import Labelled
 from mailrouter.store import connect_existing
-from mailrouter.tables import Case, Event
 
 
 @click.command(
@@ -122,29 +120,23 @@ def list_models(config_file: Path | None, as_json: bool) -> None:
 @click.argument("version")
 @config_option
 def use_model(version: str, config_file: Path | None) -> None:
-    """Use another version; the way back when a new one disappoints. A running service takes it at its next start."""
+    """Use another version; the way back when a new one disappoints. A running service takes it up within a minute."""
     from mailrouter import training  # noqa: PLC0415 (as above)
 
     training.use(config.load(config_file).classify.models, version)
-    click.echo(f"Model {version} is in use from the next start.")
+    click.echo(f"Model {version} is in use; a running service takes it up within a minute.")
 
 
 def _confirmed(settings: config.Settings) -> list[Labelled]:
     """The register's confirmed cases as examples; none when there is no register yet."""
+    from mailrouter import memory  # noqa: PLC0415 (as above)
+
     try:
         store = connect_existing(settings.store)
     except ConfigError:
         return []
     with store.read() as session:
-        decided = [_labelled(session, event, case) for event, case in triage.decisions(session)]
-    return [example for example in decided if example.area]
-
-
-def _labelled(session: Session, event: Event, case: Case) -> Labelled:
-    chosen = [part["area"] for part in event.detail["chosen"]]
-    query = Query(id=case.number, subject=case.subject, body=triage.opening_mail(session, case.id).text)
-    district = case.district or None
-    return Labelled(query, chosen[0], tuple(chosen[1:]), district=district, day=event.at.date().isoformat())
+        return list(memory.examples(session))
 
 
 @click.command(epilog="Example: mailrouter units snö    lists who answers for snow")
