@@ -101,6 +101,9 @@ def test_an_html_of_many_megabytes_is_bounded() -> None:
         HEAD + b"\r\nLampan\r\n" + (b"-" * 95 + b"\r\n") * 20_000,
         HEAD + b"\r\nLampan\r\n" + b"skrev " * 30_000 + b":\r\n",
         b"Return-Path: <>\r\n" + HEAD.replace(b"a@bo", b"mailer-daemon@bo") + b"\r\nLampan failed " + b"a.a" * 60_000,
+        b"Return-Path: <>\r\n" + HEAD + b"\r\nLampan failed " + b"-" * 60_000,
+        HEAD + b"\r\n-----BEGIN PGP SIGNED MESSAGE-----\r\n\nLampan\n" + b"-----BEGIN PGP SIGNATURE-----\n" * 9_000,
+        HEAD + b"\r\nLampan\r\n" + b"On 4 Mar 2024 10:11 <a@b\r\n" * 20_000 + b"wrote:\r\n",
         HEAD + b"Content-Type: text/plain; format=flowed\r\n\r\nLampan \r\n" + b"abc \r\n" * 200_000,
         HEAD + b"Content-Type: text/html\r\n\r\nLampan" + b"<a href='http://x'>y" * 50_000,
         HEAD + b"Content-Type: text/html\r\n\r\nLampan" + b"<blockquote type=cite>y" * 50_000,
@@ -108,7 +111,8 @@ def test_an_html_of_many_megabytes_is_bounded() -> None:
         HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nLampan\r\n" + b"--b" * 1_000_000,
         HEAD + b"\r\nLampan\r\n\r\nbegin 644 a\r\n" + b"M\xff\r\n" * 500_000 + b"end\r\n",
     ],
-    ids=["spaces-in-from", "brackets-in-from", "dashes", "dash-lines", "verbs", "dots", "flowed", "links", "quotes",
+    ids=["spaces-in-from", "brackets-in-from", "dashes", "dash-lines", "verbs", "dots", "dashes-in-a-report",
+         "signatures", "attributions", "flowed", "links", "quotes",
          "cells", "delimiters-on-one-line", "broken-uuencode"],
 )  # fmt: skip
 def test_what_once_took_minutes_is_read(octets: bytes) -> None:

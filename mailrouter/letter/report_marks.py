@@ -110,7 +110,7 @@ COPY = re.compile(
     r"received:\s?(?:from|by) |return-path: ?<|your original message|message headers? follow|"
     r"copy of (?:the )?message|original message (?:details|as received|metadata)|"
     r"-+ ?(?:the header of the original|returned mail|original message|message text follows)|"
-    r"included is a copy of the message|below is a copy of the original)|-{3,} ?below this line is a copy",
+    r"included is a copy of the message|below is a copy of the original)|(?<!-)-{3,} ?below this line is a copy",
     re.IGNORECASE | re.MULTILINE,
 )
 # Who failed, by layout; each has one group for the address. The first that finds anything is taken.
