@@ -31,6 +31,7 @@ from mailrouter.tables import (
     Event,
 )
 
+NOT_A_CASE = "ej-arende"  # the reason to close what nobody is to answer (triage.CloseReason)
 PUBLIC_SUBJECT = "Inkommen skrivelse till kontaktcenter"
 
 
@@ -290,6 +291,7 @@ def record(
             raise IllegalMoveError(f"case {case.number} is {case.state}: it cannot be {kind}")
         case.state = CASE_MOVES[case.state, kind]
         case.closed_at = now if case.state is CaseState.CLOSED else None
+        case.answered_at = _answered_at(case, detail, now)
     row = _event_row(case.number, case.last_event + 1, now, kind, actor, detail, previous=case.last_hash)
     event = Event(case_id=case.id, **row)
     case.last_event, case.last_hash = event.sequence, event.hash
@@ -298,6 +300,15 @@ def record(
     if kind is EventKind.DIARIENUMMER:
         search.index(session, case)
     return event
+
+
+def _answered_at(case: Case, detail: dict[str, Any], now: datetime) -> datetime | None:
+    """When the citizen was answered, for a case that has just moved; a case that opens again is not answered."""
+    if case.state is CaseState.ANSWERED:
+        return now
+    if case.state is CaseState.CLOSED:
+        return case.answered_at or (None if detail.get("reason") == NOT_A_CASE else now)
+    return None
 
 
 def move_assignment(assignment: Assignment, to: AssignmentState) -> None:

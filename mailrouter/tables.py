@@ -157,6 +157,7 @@ class Case(SQLModel, table=True):
         Index("ix_case_state_due", "state", "answer_due", "id"),
         Index("ix_case_state_closed", "state", "closed_at", "id"),
         Index("ix_case_state", "state", "id"),
+        Index("ix_case_arrived", "arrived_on"),
         Index(
             "ix_case_attention", "id", postgresql_where=text("attention <> ''"), sqlite_where=text("attention <> ''")
         ),
@@ -182,6 +183,7 @@ class Case(SQLModel, table=True):
     arrived_on: date  # the day it came in (FL 22 §), in the city's time zone
     opened_at: datetime = Field(sa_type=UtcDateTime)
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    answered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # while nobody waits for an answer any more
     answer_due: date
     attention: str = Field(default="", sa_type=Text)  # why the case came back to the desk, in Swedish
     suggestion: dict[str, Any] | None = Field(default=None, sa_type=JSON)  # a Verdict, as classify wrote it
@@ -309,7 +311,15 @@ class Attempt(SQLModel, table=True):
 class Event(SQLModel, table=True):
     """Append-only history of a case; database triggers refuse change. ``hash`` chains over the case's events."""
 
-    __table_args__ = (UniqueConstraint("case_id", "sequence"),)
+    __table_args__ = (
+        UniqueConstraint("case_id", "sequence"),
+        Index(
+            "ix_event_confirmed",
+            "at",
+            postgresql_where=text("kind = 'confirmed'"),
+            sqlite_where=text("kind = 'confirmed'"),
+        ),
+    )
 
     id: int = Field(default=None, primary_key=True)
     case_id: int = Field(foreign_key="register_case.id")

@@ -21,6 +21,7 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
         "register_case": [
             sa.Column("restricted", sa.String(), nullable=False, server_default=""),
             sa.Column("contact", sa.Text(), nullable=False, server_default=""),
+            sa.Column("answered_at", UtcDateTime(), nullable=True),
         ],
         "assignment": [
             sa.Column("paused_at", UtcDateTime(), nullable=True),
@@ -110,7 +111,23 @@ def upgrade() -> None:
         sa.Column("last_event_id", sa.Integer(), nullable=False),
         sa.Column("last_status", sa.Text(), nullable=False),
     )
+    _note_when_answered()
+    op.create_index("ix_case_arrived", "register_case", ["arrived_on"])
+    confirmed = sa.text("kind = 'confirmed'")
+    op.create_index("ix_event_confirmed", "event", ["at"], postgresql_where=confirmed, sqlite_where=confirmed)
     search.create(op.get_bind())
+
+
+def _note_when_answered() -> None:
+    """When every case that nobody waits for any more was answered, from its history: the first time since it opened."""
+    reason = "json_extract(detail, '$.reason')" if op.get_bind().dialect.name == "sqlite" else "detail ->> 'reason'"
+    op.execute(
+        "UPDATE register_case SET answered_at = (SELECT min(at) FROM event "  # noqa: S608 (our own words)
+        "WHERE event.case_id = register_case.id AND (event.kind = 'answered' "
+        "OR (event.kind = 'closed' AND " + reason + " <> 'ej-arende')) AND sequence > coalesce((SELECT max(sequence) "
+        "FROM event AS opened WHERE opened.case_id = register_case.id "
+        "AND opened.kind IN ('reopened', 'delivery-failed', 'returned')), 0)) WHERE state IN ('answered', 'closed')"
+    )
 
 
 def _templates() -> list[dict[str, Any]]:
@@ -122,6 +139,8 @@ def _templates() -> list[dict[str, Any]]:
 
 def downgrade() -> None:
     search.drop(op.get_bind())
+    op.drop_index("ix_case_arrived", "register_case")
+    op.drop_index("ix_event_confirmed", "event")
     for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence"):
         op.drop_table(table)
     op.drop_index("ix_dispatch_recipient", "dispatch")
