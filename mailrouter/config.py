@@ -267,6 +267,39 @@ class Desk(Section):
     secure_cookies: bool = Field(False, description="Set to true behind HTTPS: cookies are then sent over TLS only.")
 
 
+class Oidc(Section):
+    """Logging in at the desk by the city's own accounts (OpenID Connect). Local users may log in beside them."""
+
+    issuer: str = Field("", description="Address of the OpenID provider, exactly as it names itself; empty is off.")
+    client_id: str = Field("", description="What the provider calls mailrouter.")
+    client_secret: SecretStr | None = Field(None, description="The client's secret; prefer client_secret_file.")
+    client_secret_file: Path | None = Field(None, description="File whose content is the client's secret.")
+    scopes: list[str] = Field(["openid", "profile"], description="What the provider is asked to tell.")
+    name_claim: str = Field("preferred_username", description="Claim that names the user in the history of cases.")
+    role_claim: str = Field("roles", description="Claim with the user's roles or groups; a full stop goes inside one.")
+    roles: dict[str, Literal["servicevagledare", "registrator", "chef", "admin"]] = Field(
+        {}, description="What each value of role_claim lets a user do; nobody without one of them gets in."
+    )
+    clearances: dict[str, list[Literal["skyddad", "orosanmalan", "visselblasning"]]] = Field(
+        {}, description="Which restricted cases each value of role_claim lets a user see."
+    )
+    unit_claim: str = Field("", description="Claim with the id of a registrator's unit (`mailrouter units`).")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        object.__setattr__(
+            self, "client_secret", _secret(self.client_secret, self.client_secret_file, "client_secret")
+        )
+        if self.issuer and not (self.client_id and self.client_secret and self.roles):
+            raise ValueError("issuer needs client_id, client_secret_file and roles")
+        loopback = self.issuer.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
+        if self.issuer and not self.issuer.startswith("https://") and not loopback:
+            raise ValueError("issuer begins with https://")
+        if "registrator" in self.roles.values() and not self.unit_claim:
+            raise ValueError("a registrator needs a unit: set unit_claim")
+        return self
+
+
 class Classify(Section):
     """Where the organisation, the rules and the model are read from."""
 
@@ -314,6 +347,7 @@ class Settings(BaseSettings):
     citizen: Citizen = Citizen()
     deadline: Deadline = Deadline()
     desk: Desk = Desk()
+    oidc: Oidc = Oidc()
     classify: Classify = Classify()
     work: Work = Work()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")

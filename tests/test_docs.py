@@ -44,7 +44,7 @@ def test_every_setting_does_something() -> None:
         for kind in (field.annotation, *get_args(field.annotation))
         if isinstance(kind, type) and issubclass(kind, Section)
     ]
-    files_of_secrets = {"password_file"}  # config.py reads them and hands on the password
+    files_of_secrets = {"client_secret_file", "password_file"}  # config.py reads them and hands on the password
     named = {name for section in sections for name in section.model_fields} - files_of_secrets
     assert {name for name in named if not re.search(rf"\.{name}\b", code)} == set()
 

@@ -82,20 +82,25 @@ class Visitor:
 def create_user(
     session: Session,
     name: str,
-    password: str,
+    password: str | None,
     role: Role,
     now: datetime,
     *,
     unit: str = "",
     clearances: Collection[str] = (),
+    subject: str = "",
 ) -> User:
-    """Add somebody who may log in with a password. Names are kept in lower case. Raises AccountError."""
+    """Add somebody who may log in: with a password, or without one as ``subject`` of the OpenID provider.
+
+    Names are kept in lower case. Raises AccountError.
+    """
     wanted = _plain(name)
     if not wanted or len(wanted) > LONGEST_NAME or not wanted.isprintable():
         raise AccountError(f"a user name is 1 to {LONGEST_NAME} printable characters")
     if session.exec(select(User).where(User.name == wanted)).first() is not None:
         raise AccountError(f"there is a user {wanted} already")
-    user = User(name=wanted, password_hash=hash_password(password), role=role, created_at=now)
+    kept = "" if password is None else hash_password(password)
+    user = User(name=wanted, password_hash=kept, role=role, subject=subject, created_at=now)
     allow(user, role=role, unit=unit, clearances=clearances)
     session.add(user)
     session.flush()
@@ -148,7 +153,7 @@ def hash_password(password: str) -> str:
 def check_password(session: Session, name: str, password: str) -> User | None:
     """The active user with that name and password, or None. Takes the same time for names that do not exist."""
     user = session.exec(select(User).where(User.name == _plain(name), col(User.active).is_(True))).first()
-    known = user.password_hash if user else _NOBODY
+    known = (user.password_hash if user else "") or _NOBODY
     try:
         _HASHER.verify(known, password[:LONGEST_PASSWORD])
     except (VerificationError, InvalidHashError):

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mailrouter import restrictions
 from mailrouter.config import Settings
-from mailrouter.desk import auth, language, trays, words
+from mailrouter.desk import auth, language, oidc, trays, words
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.language import Language
 from mailrouter.letter.defects import EXPLAINED
@@ -25,6 +25,7 @@ from mailrouter.store import Store
 
 STATIC = Path(__file__).parent / "static"
 LANGUAGE_COOKIE = "sprak"
+CALLBACK = "/logga-in/stad/klar"  # where the OpenID provider sends people back to
 
 
 class LoginNeededError(Exception):
@@ -60,7 +61,12 @@ class Desk:
         self.environments = {code: _environment(spoken) for code, spoken in self.languages.items()}
         secure = self.settings.desk.secure_cookies
         self.undo_window = timedelta(seconds=self.settings.desk.undo_seconds)
+        city = self.settings.oidc
+        self.provider = oidc.Provider(city, self._address(CALLBACK)) if city.issuer else None
         self.login_cookie = "__Host-mailrouter" if secure else "mailrouter"
+
+    def _address(self, path: str) -> str:
+        return self.settings.desk.base_url.rstrip("/") + path
 
     def today(self) -> date:
         """The city's day."""
