@@ -87,6 +87,18 @@ def test_an_attribution_ends_the_own_words(mark: str, prefix: str) -> None:
     assert split(f"{OWN}\n\n{mark}\n{quoted}").own == OWN
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "On Mon, Mar 4, 2024 at 10:11 AM, eva@bo.example wrote:",
+        "--- Den mån 4 mars 2024 kl 10:11 skrev eva@bo.example:",
+    ],
+)
+def test_words_on_the_line_of_an_attribution_stay(mark: str) -> None:
+    """A client that lost the line end does not make the answer vanish."""
+    assert split(f"Ja tack. {mark}\n> När kommer ni?").own == "Ja tack."
+
+
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS.keys())
 def test_a_header_block_ends_the_own_words(block: str) -> None:
     """Outlook's labels in many languages stand above what was answered."""
@@ -123,3 +135,15 @@ def test_a_device_does_not_speak_for_its_owner(line: str) -> None:
 def test_words_that_only_look_like_a_quote_stay(text: str) -> None:
     """When in doubt the citizen's words are kept."""
     assert split(text).own == text
+
+
+@pytest.mark.parametrize(
+    "closing",
+    ["Mvh\nEva Lind", "Med vänlig hälsning\nEva", "Kh\nPeter", "Mit freundlichen Grüßen\nEva Lind", "Cordialement\nEva",
+     "Un saludo,\nEva", "Groet\nEva", "S pozdravem,\nEva", "Pozdrawiam,\nEva", "Üdv,\nEva", "С уважением,\nЕва",
+     "Terveisin\nEva Lind", "Saygılarımla,\nEva", "谢谢\nEva"],
+)  # fmt: skip
+def test_a_close_and_a_name_are_the_signature(closing: str) -> None:
+    """The complimentary close of many languages, with the name below it, is no matter for triage."""
+    found = split(f"{OWN}\n\n{closing}")
+    assert (found.own, found.signature) == (OWN, closing)

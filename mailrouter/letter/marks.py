@@ -104,7 +104,9 @@ CLOSING = re.compile(
     r"gracias|"
     r"cordiali\s+saluti|distinti\s+saluti|saluti|grazie|met\s+vriendelijke\s+groet(?:en)?|groeten|bedankt|"
     r"z\s+poważaniem|z\s+powazaniem|pozdrawiam|s\s+pozdravem|děkuji|üdvözlettel|tisztelettel|с\s+уважением|"
-    r"敬礼|此致|谢谢"
+    r"knus|på\s+forhånd\s+tak|üdv|s\s+úctou|muchas\s+gracias|(?:hartelijke\s+)?groet(?:en)?|met\s+groet|dank\s+u(?:\s+wel)?|"
+    r"abraços|obrigad[oa]|trân\s+trọng|saygılarımla|з\s+повагою|(?:lijep|srdačan)\s+pozdrav|cu\s+stimă|med\s+venlig\s+hilsen|"
+    r"敬礼|此致|谢谢|祝好|감사합니다"
     r")(?P<rest>(?:[\s,.!*_/&–-]+[^\W\d_][\w']*(?:-\w+)?){0,6}[\s,.!*_/–-]*)",
     re.IGNORECASE,
 )

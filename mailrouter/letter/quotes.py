@@ -32,6 +32,7 @@ _PREFIX = re.compile(r"\s{0,3}>[>\s]*")
 _HINT = re.compile("[:：@]|--")
 _SENTENCE_END = re.compile(r"[^\W\d_]{4,}[.!?]\s*$")  # no abbreviation as in "4 dec." or "kl."
 _DATE_AND_MAILBOX = re.compile(r"[> ]{0,4}\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\s[^\n]{1,80}<\S+@\S+>\s*$")
+_OPENS_WITHIN = re.compile(r"(?:\s|-{2,}\s*)(?=(?:On|Den|Am|Le|El|Op|Il|Em)\s[^\n]{0,40}\d{1,2}[:.]\d{2})")
 _WROTE_BETWEEN_DASHES = re.compile(r"\s*-{2,}\s*[^\s-].{2,140}?\s*-{2,}\s*$")
 _SENTENCE = re.compile(r"[^\W\d_]{2,}[.!?](?:\s|$)")
 
@@ -54,6 +55,7 @@ class Mark:
     kind: str  # attribution | header | separator
     sender: str = ""  # what stands behind From: in a header block
     forwarded: bool = False
+    own: str = ""  # words before an attribution on its own line: "Ja tack. On Mon, 4 Mar 2024 at 10:11, Anna wrote:"
 
 
 def split(body: str) -> Split:
@@ -180,8 +182,13 @@ def _attribution(lines: list[str], number: int) -> Mark | None:
             break
         # The nearest line that makes one, or the furthest that opens one: "On Monday, Anna" / "<a@b.example> wrote:".
         if (found is None or _opens(lines[start])) and _attributes(said, lines, number):
-            found = Mark(start, number + 1, "attribution")
+            found = Mark(start, number + 1, "attribution", own=_before_opening(lines[start]))
     return found
+
+
+def _before_opening(line: str) -> str:
+    match = None if _opens(line) else _OPENS_WITHIN.search(line[:MARK_CHARS])
+    return line[: match.start()].rstrip("- ") if match and not line.startswith(">") else ""
 
 
 def _opens(line: str) -> bool:
@@ -221,7 +228,7 @@ def _quoted_next(lines: list[str], number: int) -> bool:
 
 def _cut(lines: list[str], mark: Mark) -> tuple[list[str], list[str]]:
     """Own and quoted lines around the first mark."""
-    before, after = lines[: mark.start], lines[mark.end :]
+    before, after = [*lines[: mark.start], *filter(None, [mark.own])], lines[mark.end :]
     if _quoted_next(lines, mark.end) and mark.kind != "separator":
         # A prefixing client: what is not prefixed below the quote is an answer below or between.
         own, quoted = _prefixed(after, everywhere=True)
