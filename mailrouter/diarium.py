@@ -129,7 +129,7 @@ DISPATCH_MOVES: frozenset[tuple[DispatchState, DispatchState]] = frozenset(
 _INSERT_CASES = BulkInsert(
     "register_case", "id", "number", "year", "serial", "state", "kind", "subject", "subject_public", "sender",
     "sender_name", "wants_answer", "district", "flags", "language", "arrived_on", "opened_at", "answer_due",
-    "attention", "restricted", "contact", "last_event", "last_hash",
+    "attention", "restricted", "contact", "closed_as", "last_event", "last_hash",
 )  # fmt: skip
 _INSERT_EVENTS = BulkInsert("event", "case_id", "sequence", "at", "kind", "actor", "detail", "previous_hash", "hash")
 
@@ -226,6 +226,7 @@ def open_cases(
             "attention": "",
             "restricted": "",
             "contact": "",
+            "closed_as": "",
             "last_event": 1,
             "last_hash": event["hash"],
         }
@@ -292,6 +293,7 @@ def record(
         case.state = CASE_MOVES[case.state, kind]
         case.closed_at = now if case.state is CaseState.CLOSED else None
         case.answered_at = _answered_at(case, detail, now)
+        case.closed_as = str(detail.get("reason", "")) if case.state is CaseState.CLOSED else ""
     row = _event_row(case.number, case.last_event + 1, now, kind, actor, detail, previous=case.last_hash)
     event = Event(case_id=case.id, **row)
     case.last_event, case.last_hash = event.sequence, event.hash

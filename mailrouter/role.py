@@ -90,6 +90,7 @@ def _desk(settings: Settings, opened: Store, stop: Stop) -> None:
     try:
         _beat_until(stop, opened, "desk", dict, alive=thread.is_alive)
     finally:
+        app.state.desk.live.close()
         server.should_exit = True
         thread.join(GRACE_SECONDS)
 

@@ -162,6 +162,13 @@ class Case(SQLModel, table=True):
             "ix_case_attention", "id", postgresql_where=text("attention <> ''"), sqlite_where=text("attention <> ''")
         ),
         Index(
+            "ix_case_not_a_case",
+            "closed_at",
+            "id",
+            postgresql_where=text("closed_as = 'ej-arende'"),
+            sqlite_where=text("closed_as = 'ej-arende'"),
+        ),
+        Index(
             "ix_case_restricted", "id", postgresql_where=text("restricted <> ''"), sqlite_where=text("restricted <> ''")
         ),
     )
@@ -184,6 +191,7 @@ class Case(SQLModel, table=True):
     opened_at: datetime = Field(sa_type=UtcDateTime)
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     answered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # while nobody waits for an answer any more
+    closed_as: str = Field(default="", sa_column_kwargs={"server_default": ""})  # a CloseReason while it is closed
     answer_due: date
     attention: str = Field(default="", sa_type=Text)  # why the case came back to the desk, in Swedish
     suggestion: dict[str, Any] | None = Field(default=None, sa_type=JSON)  # a Verdict, as classify wrote it
@@ -313,6 +321,13 @@ class Event(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("case_id", "sequence"),
+        Index(  # what a person did; most events are the program's own
+            "ix_event_actor",
+            "actor",
+            "id",
+            postgresql_where=text("actor <> 'mailrouter'"),
+            sqlite_where=text("actor <> 'mailrouter'"),
+        ),
         Index(
             "ix_event_confirmed",
             "at",

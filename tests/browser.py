@@ -47,6 +47,7 @@ def served(app: FastAPI) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
+            app.state.desk.live.close()
             server.should_exit = True
             thread.join(10)
 

@@ -129,6 +129,9 @@ def test_the_second_of_two_people_is_told_who_was_faster(db: Store, eva: Person)
     hire(db, "olle")
     olle = Person(eva.app, "olle").enter(db)
     page_of_eva, page_of_olle = eva.look(number), olle.look(number)
+    assert "eva har ärendet öppet sedan i dag 10:00." in page_of_olle.text
+    assert "/bekrafta" not in page_of_olle.text
+    page_of_olle = olle.send(page_of_olle, "/ta-over")
     olle.send(page_of_olle, "/bekrafta", val="annan", annan=f"{WATER}|")
     late = eva.send(page_of_eva, "/bekrafta", val=LIGHT)
     assert late.status_code == 409

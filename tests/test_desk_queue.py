@@ -52,6 +52,7 @@ def test_each_case_stands_in_its_trays(db: Store) -> None:
     with db.write() as session:
         case = _case(session, broken)
         case.state, case.attention = CaseState.QUARANTINED, "Gick inte att läsa"
+        _case(session, unsure).language = "en"
         _confirm(session, sent)
         _confirm(session, back)
         part = triage.assignments(session, _case(session, back).id)[0]
@@ -63,11 +64,16 @@ def test_each_case_stands_in_its_trays(db: Store) -> None:
     expected = {
         Tray.SORT: [sure, unsure, back, unread],
         Tray.UNSURE: [unsure, unread],
+        Tray.FOREIGN: [unsure],
         Tray.BACK: [back],
+        Tray.FAILED: [],
+        Tray.RETURNED: [back],
+        Tray.MINE: [closed, back, sent],
         Tray.QUARANTINE: [broken],
         Tray.ROUTED: [sent],
         Tray.ANSWERED: [],
         Tray.CLOSED: [closed],
+        Tray.NOT_A_CASE: [closed],
         Tray.RESTRICTED: [],
         Tray.ALL: [unread, closed, back, sent, broken, unsure, sure],
     }
@@ -132,7 +138,21 @@ def test_the_rank_is_the_same_in_the_database_and_in_python(db: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["anna@post", "ANNA BERG", "lampa", "mariagatan", "ÅTERVINNING", "100 % tack", "gbg-2026/17", "GBG202617", "_x_", "atervinn", "trasig återvinning", "mariag tras"]
+    "words",
+    [
+        "anna@post",
+        "ANNA BERG",
+        "lampa",
+        "mariagatan",
+        "ÅTERVINNING",
+        "100 % tack",
+        "gbg-2026/17",
+        "GBG202617",
+        "_x_",
+        "atervinn",
+        "trasig återvinning",
+        "mariag tras",
+    ],
 )
 def test_search_finds_by_sender_subject_text_and_diarienummer(db: Store, words: str) -> None:
     """Small and capital letters are the same, å ä ö too, with dots or without; every word is a beginning."""

@@ -15,10 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mailrouter import restrictions
+from mailrouter.classify import sensitive
 from mailrouter.config import Settings
 from mailrouter.desk import auth, language, oidc, trays, words
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.language import Language
+from mailrouter.desk.live import Live
 from mailrouter.letter.defects import EXPLAINED
 from mailrouter.organisation import Organisation
 from mailrouter.store import Store
@@ -60,6 +62,8 @@ class Desk:
         self.languages = language.load(self.zone)
         self.environments = {code: _environment(spoken) for code, spoken in self.languages.items()}
         secure = self.settings.desk.secure_cookies
+        self.hold = timedelta(minutes=self.settings.desk.hold_minutes)
+        self.live = Live(self.store, self.clock, self.hold)
         self.undo_window = timedelta(seconds=self.settings.desk.undo_seconds)
         city = self.settings.oidc
         self.provider = oidc.Provider(city, self._address(CALLBACK)) if city.issuer else None
@@ -124,6 +128,7 @@ def _environment(spoken: Language) -> Environment:
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_callables(spoken.gettext, spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]  # added by the extension
+    environment.filters["masked"] = sensitive.masked
     environment.globals |= {
         "words": words,
         "restrictions": restrictions,

@@ -10,24 +10,30 @@ from sqlmodel import Session, col, select
 from mailrouter import number, restrictions, search
 from mailrouter.desk.auth import Viewer, Visitor
 from mailrouter.desk.trays import ORDERS, Tray, flagged, place_of, within
-from mailrouter.diarium import EventKind, NoSuchCaseError
+from mailrouter.desk.words import COUNT_LIMIT
+from mailrouter.diarium import DECISIVE, EventKind, NoSuchCaseError
 from mailrouter.tables import (
     Assignment,
     AssignmentState,
     Attempt,
     Case,
+    CaseLink,
     Dispatch,
     Disposition,
     Event,
     Heartbeat,
     Mail,
+    Presence,
     RawMail,
 )
 
 PAGE_SIZE = 50
-COUNT_LIMIT = 1000  # a tray with more says "1000+": nobody needs the figure, and counting costs
+MINE_LIMIT = 200  # decisions that a person finds again in a tray; older ones are searched for
 LONGEST_SEARCH = 200
-COUNTED = (Tray.SORT, Tray.UNSURE, Tray.BACK, Tray.QUARANTINE, Tray.ROUTED, Tray.ANSWERED, Tray.CLOSED)
+COUNTED = (
+    Tray.SORT, Tray.UNSURE, Tray.FOREIGN, Tray.BACK, Tray.FAILED, Tray.RETURNED, Tray.QUARANTINE, Tray.MINE,
+    Tray.ROUTED, Tray.ANSWERED, Tray.CLOSED, Tray.NOT_A_CASE,
+)  # fmt: skip
 _REGISTRATORS = (Tray.ROUTED, Tray.BACK, Tray.ANSWERED, Tray.CLOSED)
 _GONE = (AssignmentState.RETURNED, AssignmentState.WITHDRAWN, AssignmentState.FAILED)
 
@@ -91,7 +97,7 @@ def visible(visitor: Viewer) -> ColumnElement[bool]:
 
 def matching(wanted: Filter, visitor: Viewer) -> ColumnElement[bool]:
     """The condition behind a filter, for cases that somebody may see."""
-    conditions = [within(wanted.tray), visible(visitor)]
+    conditions = [_standing(wanted.tray, visitor), visible(visitor)]
     if wanted.search:
         conditions.append(_says(wanted.search[:LONGEST_SEARCH], visitor))
     if wanted.unit:
@@ -99,6 +105,23 @@ def matching(wanted: Filter, visitor: Viewer) -> ColumnElement[bool]:
     if wanted.flag:
         conditions.append(flagged(wanted.flag))
     return and_(*conditions)
+
+
+def _standing(tray: Tray, visitor: Viewer) -> ColumnElement[bool]:
+    """The case stands in the tray; a program has nothing of its own."""
+    if tray is not Tray.MINE:
+        return within(tray)
+    return _mine(visitor) if isinstance(visitor, Visitor) else false()
+
+
+def _mine(visitor: Visitor) -> ColumnElement[bool]:
+    """The visitor has the case open, or was among the last to decide it."""
+    open_now = select(col(Presence.case_id)).where(Presence.user_id == visitor.user_id)
+    did = select(col(Event.case_id)).where(
+        Event.actor == visitor.name, col(Event.actor) != literal_column("'mailrouter'"), col(Event.kind).in_(DECISIVE)
+    )
+    last = did.order_by(col(Event.id).desc()).limit(MINE_LIMIT)
+    return or_(col(Case.id).in_(open_now), col(Case.id).in_(last))
 
 
 def _says(words: str, visitor: Viewer) -> ColumnElement[bool]:
@@ -120,7 +143,7 @@ def counts(session: Session, visitor: Visitor) -> dict[Tray, int]:
     """How many cases stand in each tray, at most COUNT_LIMIT each; one statement."""
     seen = visible(visitor)
     standing: dict[Tray, Select[tuple[int]]] = {
-        tray: select(literal_column("1")).select_from(Case).where(within(tray), seen).limit(COUNT_LIMIT)
+        tray: select(literal_column("1")).select_from(Case).where(_standing(tray, visitor), seen).limit(COUNT_LIMIT)
         for tray in trays_of(visitor)
     }
     capped = {
@@ -174,17 +197,23 @@ def neighbour(
     place: Sequence[Any] | None = None,
     *,
     back: bool = False,
+    besides: Sequence[int] = (),
 ) -> str | None:
-    """The number of the next case of the tray after ``of`` (or before it), whether or not it still stands there."""
+    """The number of the next case of the tray after ``of`` (or before it), whether or not it still stands there.
+
+    ``besides`` are cases that are left out, as those that somebody else has open.
+    """
     order = ORDERS[wanted.tray]
     beyond = order.beyond(place or place_of(of, wanted.tray), backwards=back)
-    statement = select(col(Case.number)).where(matching(wanted, visitor), beyond, col(Case.id) != of.id)
+    statement = select(col(Case.number)).where(
+        matching(wanted, visitor), beyond, col(Case.id).not_in([of.id, *besides])
+    )
     return session.exec(statement.order_by(*order.clauses(backwards=back)).limit(1)).first()
 
 
-def first(session: Session, visitor: Visitor, wanted: Filter) -> str | None:
-    """The number of the first case of the tray."""
-    statement = select(col(Case.number)).where(matching(wanted, visitor))
+def first(session: Session, visitor: Visitor, wanted: Filter, *, besides: Sequence[int] = ()) -> str | None:
+    """The number of the first case of the tray, without those of ``besides``."""
+    statement = select(col(Case.number)).where(matching(wanted, visitor), col(Case.id).not_in(besides))
     return session.exec(statement.order_by(*ORDERS[wanted.tray].clauses()).limit(1)).first()
 
 
@@ -216,6 +245,29 @@ def case_file(session: Session, case: Case) -> CaseFile:
         dispatches=dispatches,
         attempts=attempts,
         events=session.exec(select(Event).where(Event.case_id == case.id).order_by(col(Event.sequence))).all(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Cases about the same: linked ones with why, and the earlier ones that the suggestion rests on, by number."""
+
+    linked: Sequence[tuple[Case, str]]
+    similar: Mapping[str, Case]
+
+
+def related(session: Session, visitor: Viewer, case: Case) -> Related:
+    """What of it the visitor may see."""
+    links = select(CaseLink).where(or_(col(CaseLink.case_id) == case.id, col(CaseLink.earlier_id) == case.id))
+    why = {link.earlier_id if link.case_id == case.id else link.case_id: link.why for link in session.exec(links)}
+    named = [number for reason in (case.suggestion or {}).get("reasons", ()) for number in reason.get("cases", ())]
+    if not why and not named:
+        return Related((), {})
+    wanted = or_(col(Case.id).in_(why), col(Case.number).in_(named))
+    found = session.exec(select(Case).where(wanted, visible(visitor)).order_by(col(Case.id).desc())).all()
+    return Related(
+        linked=[(one, why[one.id]) for one in found if one.id in why],
+        similar={one.number: one for one in found if one.number in named},
     )
 
 

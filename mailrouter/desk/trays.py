@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    exists,
     literal,
     literal_column,
     or_,
@@ -27,9 +28,15 @@ from sqlmodel import col
 
 from mailrouter.desk.language import N_
 from mailrouter.desk.words import FLAG_RANKS
-from mailrouter.tables import Case, CaseState, UtcDateTime
+from mailrouter.tables import Assignment, AssignmentState, Case, CaseState, Dispatch, DispatchState, UtcDateTime
 
 _EMPTY: ColumnElement[str] = literal_column("''")  # written out, so that a partial index on attention fits
+
+
+_NOT_A_CASE: ColumnElement[str] = literal_column("'ej-arende'")  # the same for the index on it
+_BACK = and_(col(Case.attention) != _EMPTY, col(Case.state) != CaseState.QUARANTINED)
+_FAILED = col(Dispatch.state) == DispatchState.FAILED
+_RETURNED = col(Assignment.state) == AssignmentState.RETURNED
 
 
 class Tray(StrEnum):
@@ -38,11 +45,16 @@ class Tray(StrEnum):
     SORT = "att-sortera"
     UNSURE = "osakra"
     BACK = "tillbaka"
+    FAILED = "ej-levererade"
+    RETURNED = "aterlamnade"
+    FOREIGN = "andra-sprak"
     QUARANTINE = "karantan"
+    MINE = "mina"
     RESTRICTED = "begransade"
     ROUTED = "vidarebefordrade"
     ANSWERED = "besvarade"
     CLOSED = "avslutade"
+    NOT_A_CASE = "ej-arenden"
     ALL = "alla"
 
 
@@ -50,11 +62,16 @@ NAMES = {
     Tray.SORT: N_("Att sortera"),
     Tray.UNSURE: N_("Osäkra förslag"),
     Tray.BACK: N_("Tillbaka till oss"),
+    Tray.FAILED: N_("Kom inte fram"),
+    Tray.RETURNED: N_("Återlämnade"),
+    Tray.FOREIGN: N_("Andra språk"),
     Tray.QUARANTINE: N_("Karantän"),
+    Tray.MINE: N_("Mina"),
     Tray.RESTRICTED: N_("Begränsade"),
     Tray.ROUTED: N_("Vidarebefordrade"),
     Tray.ANSWERED: N_("Besvarade"),
     Tray.CLOSED: N_("Avslutade"),
+    Tray.NOT_A_CASE: N_("Inte ärenden"),
     Tray.ALL: N_("Alla ärenden"),
 }
 
@@ -62,6 +79,11 @@ EXPLANATIONS = {
     Tray.SORT: N_("Allt som väntar på att någon väljer mottagare. Brådskande först, sedan efter svarsdatum."),
     Tray.UNSURE: N_("Mejl där mailrouter inte vet säkert vart de ska. De finns också i Att sortera."),
     Tray.BACK: N_("Kunde inte levereras, lämnades tillbaka eller fick ett svar som någon behöver läsa."),
+    Tray.FAILED: N_("Ett mejl härifrån nådde inte sin mottagare. Välj en annan, eller kontrollera adressen."),
+    Tray.RETURNED: N_("En förvaltning har lämnat tillbaka ärendet. Läs varför och välj en annan."),
+    Tray.FOREIGN: N_("Mejl att sortera som inte är skrivna på svenska. De finns också i Att sortera."),
+    Tray.MINE: N_("Det du har öppet, och det du har beslutat senast. Nyast först."),
+    Tray.NOT_A_CASE: N_("Avslutade som inget ärende, som reklam och autosvar. Öppna igen om något hamnat fel."),
     Tray.QUARANTINE: N_(
         "Mejl som inte gick att läsa, eller som någon har ställt åt sidan. Sortera för hand eller läs igen."
     ),
@@ -98,17 +120,22 @@ def unsure() -> ColumnElement[bool]:
 
 
 def within(tray: Tray) -> ColumnElement[bool]:
-    """The condition a case of the tray fulfils."""
+    """The condition a case of the tray fulfils; whose MINE is, queries.matching says."""
     state = col(Case.state)
     conditions: dict[Tray, ColumnElement[bool]] = {
         Tray.SORT: state == CaseState.OPEN,
         Tray.UNSURE: and_(state == CaseState.OPEN, unsure()),
-        Tray.BACK: and_(col(Case.attention) != _EMPTY, state != CaseState.QUARANTINED),
+        Tray.BACK: _BACK,
+        Tray.FAILED: and_(_BACK, exists().where(col(Dispatch.case_id) == Case.id, _FAILED)),
+        Tray.RETURNED: and_(_BACK, exists().where(col(Assignment.case_id) == Case.id, _RETURNED)),
+        Tray.FOREIGN: and_(state == CaseState.OPEN, col(Case.language).not_in(("", "sv"))),
         Tray.QUARANTINE: state == CaseState.QUARANTINED,
+        Tray.MINE: true(),
         Tray.RESTRICTED: and_(col(Case.restricted) != _EMPTY, state.in_((CaseState.OPEN, CaseState.QUARANTINED))),
         Tray.ROUTED: state == CaseState.ROUTED,
         Tray.ANSWERED: state == CaseState.ANSWERED,
         Tray.CLOSED: state == CaseState.CLOSED,
+        Tray.NOT_A_CASE: col(Case.closed_as) == _NOT_A_CASE,
         Tray.ALL: true(),
     }
     return conditions[tray]
@@ -147,11 +174,16 @@ ORDERS = {
     Tray.SORT: _URGENT,
     Tray.UNSURE: _URGENT,
     Tray.BACK: _URGENT,
+    Tray.FAILED: _URGENT,
+    Tray.RETURNED: _URGENT,
+    Tray.FOREIGN: _URGENT,
+    Tray.MINE: _NEWEST,
     Tray.QUARANTINE: _NEWEST,
     Tray.RESTRICTED: _URGENT,
     Tray.ROUTED: _DUE,
     Tray.ANSWERED: _NEWEST,
     Tray.CLOSED: _LAST_CLOSED,
+    Tray.NOT_A_CASE: _LAST_CLOSED,
     Tray.ALL: _NEWEST,
 }
 

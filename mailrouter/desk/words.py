@@ -8,6 +8,8 @@ from mailrouter.letter.values import Nature
 from mailrouter.organisation import Unit
 from mailrouter.tables import AssignmentState, CaseState, DispatchKind, DispatchState, Event, Role
 
+COUNT_LIMIT = 1000  # a tray with more says "1000+": nobody needs the figure, and counting costs
+
 CASE_STATES = {
     CaseState.OPEN: N_("Att sortera"),
     CaseState.QUARANTINED: N_("Karantän"),
@@ -30,6 +32,12 @@ DISPATCH_STATES = {
     DispatchState.SENT: N_("skickat"),
     DispatchState.FAILED: N_("misslyckades"),
     DispatchState.CANCELLED: N_("inställt"),
+}
+
+# Kinds of numbers that are hidden (classify.sensitive)
+NUMBERS = {
+    "personnummer": N_("personnummer, dolt"),
+    "kortnummer": N_("kortnummer, dolt"),
 }
 
 DISPATCH_KINDS = {
@@ -147,6 +155,11 @@ _EVENTS = {
     EventKind.RESTRICTED: N_("Vem som får läsa ärendet ändrades"),
     EventKind.READ: N_("Ärendet lästes"),
 }
+
+
+def capped(count: int) -> str:
+    """A tray's counter; nobody needs the figure of a very full one."""
+    return f"{COUNT_LIMIT}+" if count >= COUNT_LIMIT else str(count)
 
 
 def certainty(language: Language, probability: float) -> str:

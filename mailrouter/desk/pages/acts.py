@@ -11,14 +11,15 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from mailrouter import answers, diarium, restrictions, triage, undo
-from mailrouter.desk import choices, queries, trays
+from mailrouter.desk import choices, presence, queries, trays
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Field, ForbiddenError, Writer, require, see
 from mailrouter.desk.language import Gettext
-from mailrouter.desk.pages.case import Answer, Draft, Wish, page
+from mailrouter.desk.pages.case import Answer, Draft, Look, Wish, page
 from mailrouter.desk.pages.queue import filter_of
+from mailrouter.desk.presence import HeldError
 from mailrouter.desk.queries import Filter
-from mailrouter.diarium import DiariumError, IllegalMoveError, NoSuchCaseError, StaleError
+from mailrouter.diarium import DiariumError, EventKind, IllegalMoveError, NoSuchCaseError, StaleError
 from mailrouter.tables import Assignment, Case, Restriction
 from mailrouter.triage import Choice, CloseReason
 
@@ -226,6 +227,36 @@ def take_back(sent: ASent) -> Response:
     return _carry_out(sent, Act.SORT, decide, stay=True)
 
 
+@router.post("/visa-nummer")
+def show_numbers(sent: ASent, mejl: Annotated[int, Form(ge=0, lt=2**31)] = 0) -> Response:
+    """The page with the numbers of persons and cards that are hidden else; that somebody asked is an event."""
+    with sent.desk.store.write() as session:
+        case = diarium.lock(session, queries.find(session, sent.visitor, sent.number).id)
+        detail = {"what": "sensitive-numbers", "mail": mejl}
+        diarium.record(session, case, EventKind.READ, actor=sent.visitor.name, now=sent.desk.clock(), detail=detail)
+    look = Look(mejl, numbers=True)
+    return page(sent.request, sent.desk, sent.visitor, sent.number, sent.wanted, look=look)
+
+
+@router.post("/ta-over")
+def take_over(sent: ASent) -> Response:
+    """Hold the case from now on, whoever had it open first."""
+    require(sent.visitor, Act.SORT)
+    with sent.desk.store.write() as session:
+        case = queries.find(session, sent.visitor, sent.number)
+        presence.take_over(session, diarium.lock(session, case.id), sent.visitor, sent.desk.clock())
+    return see(f"/arende/{case.number}", sent.wanted.query())
+
+
+@router.post("/lamna")
+def leave(sent: ASent) -> Response:
+    """The page was closed: the case is free for others at once."""
+    with sent.desk.store.write() as session:
+        case = queries.find(session, sent.visitor, sent.number)
+        presence.close_page(session, case.id, sent.visitor, sent.desk.clock())
+    return Response(status_code=204)
+
+
 @router.post("/las-igen")
 def release(sent: ASent) -> Response:
     """Take the letter out of quarantine and read it again."""
@@ -325,24 +356,23 @@ def _carry_out(sent: Sent, act: Act, decide: Decide, *, wish: Wish | None = None
         with sent.desk.store.write() as session:
             case = queries.find(session, sent.visitor, sent.number)
             place = trays.place_of(case, sent.wanted.tray)
+            now = sent.desk.clock()
             diarium.refuse_stale(session, diarium.lock(session, case.id), sent.seen)
-            decide(session, case, sent.desk.clock())
+            if act is Act.SORT:
+                presence.refuse_held(session, case, sent.visitor, now, sent.desk.hold)
+            decide(session, case, now)
+            if not stay:
+                presence.leave(session, case.id, sent.visitor)
     except NoSuchCaseError:
         raise
-    except StaleError as error:
-        return _refuse(sent, Answer(409, stale=error.event, wish=wish or Wish()))
-    except RefusedError as error:
-        return _refuse(sent, Answer(422, str(error), wish=wish or Wish()))
-    except IllegalMoveError:
-        return _refuse(sent, Answer(409, _("Ärendet är inte längre i ett läge där det går. Så här ser det ut nu.")))
-    except DiariumError as error:
-        log.warning("decision-refused case=%s error=%s", sent.number, type(error).__name__)
-        return _refuse(sent, Answer(422, _("Det gick inte att göra. Kontrollera valet och försök igen.")))
+    except (HeldError, RefusedError, DiariumError) as error:
+        return _refuse(sent, _why_not(sent, error, wish or Wish()))
     if stay:
         return see(f"/arende/{case.number}", sent.wanted.query(), klart=case.number)
     with sent.desk.store.read() as session:
-        following = queries.neighbour(session, sent.visitor, sent.wanted, case, place) or queries.first(
-            session, sent.visitor, sent.wanted
+        busy = presence.held_by_others(session, sent.visitor, now, sent.desk.hold)
+        following = queries.neighbour(session, sent.visitor, sent.wanted, case, place, besides=busy) or queries.first(
+            session, sent.visitor, sent.wanted, besides=busy
         )
     path = f"/arende/{following}" if following else "/"
     return see(path, sent.wanted.query(), klart=case.number)
@@ -350,3 +380,19 @@ def _carry_out(sent: Sent, act: Act, decide: Decide, *, wish: Wish | None = None
 
 def _refuse(sent: Sent, answer: Answer) -> Response:
     return page(sent.request, sent.desk, sent.visitor, sent.number, sent.wanted, answer=answer)
+
+
+def _why_not(sent: Sent, error: Exception, wish: Wish) -> Answer:
+    """What kept a decision from being carried out, in the person's language."""
+    _ = sent.gettext
+    match error:
+        case StaleError():
+            return Answer(409, stale=error.event, wish=wish)
+        case HeldError():
+            return Answer(409, _("{who} har ärendet öppet.").format(who=error.holder.name), wish=wish)
+        case RefusedError():
+            return Answer(422, str(error), wish=wish)
+        case IllegalMoveError():
+            return Answer(409, _("Ärendet är inte längre i ett läge där det går. Så här ser det ut nu."))
+    log.warning("decision-refused case=%s error=%s", sent.number, type(error).__name__)
+    return Answer(422, _("Det gick inte att göra. Kontrollera valet och försök igen."))

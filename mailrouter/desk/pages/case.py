@@ -1,16 +1,19 @@
 """One case on one page: the letter, the suggestion with its reasons, what can be decided, and the history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from fastapi import APIRouter, Request
+from markupsafe import Markup
 from starlette.responses import Response
 
 from mailrouter import answers, letter, undo
-from mailrouter.desk import choices, done, queries
+from mailrouter.classify import sensitive
+from mailrouter.desk import choices, done, presence, queries, words
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Reader
-from mailrouter.desk.letterview import safe_filename
+from mailrouter.desk.letterview import safe_filename, shown, words_behind
 from mailrouter.desk.pages.queue import filter_of
 from mailrouter.desk.queries import CaseFile, Filter
 from mailrouter.desk.secrecy import note_reading
@@ -82,6 +85,7 @@ class Look:
     mail: int = 0
     html: bool = False
     template: str = ""
+    numbers: bool = False  # also those of persons and cards
 
 
 @router.get("/arende/{number}")
@@ -122,19 +126,24 @@ def page(
         file = queries.case_file(session, queries.find(session, visitor, number))
         mail = _chosen_mail(file, look.mail)
         octets = queries.octets(session, file.case, mail.id) if mail else None
-        following = queries.neighbour(session, visitor, wanted, file.case)
+        now = desk.clock()
+        busy = presence.held_by_others(session, visitor, now, desk.hold)
+        following = queries.neighbour(session, visitor, wanted, file.case, besides=busy)
         before = queries.neighbour(session, visitor, wanted, file.case, back=True)
         templates = answers.templates(session)
-        now = desk.clock()
+        related = queries.related(session, visitor, file.case)
         notice = done.notice(session, visitor, left, now=now, within=desk.undo_window)
         if notice is None and undo.undoable(session, file.case, now=now, within=desk.undo_window):
             notice = done.notice(session, visitor, number, now=now, within=desk.undo_window)
+    holder = presence.look_in(desk.store, file.case, visitor, now, desk.hold) if visitor.may(Act.SORT) else None
+    held = holder if holder and holder.user_id != visitor.user_id else None
     note_reading(desk, visitor.name, file.case)
     read = letter.parse(octets) if octets is not None else None
     today = desk.today()
     candidates = choices.candidates(file.case.suggestion, desk.organisation, today)
     refused = {part.unit for part in file.parts if part.state in _REFUSED}
     wish = answer.wish.chosen or (choices.OTHER if answer.wish.other else "")
+    said = _said(desk, request, file.case, numbers=look.numbers)
     return desk.render(
         request,
         "case.html",
@@ -146,8 +155,13 @@ def page(
         mail=mail,
         letter=read,
         filenames=_filenames(read),
+        said=said,
+        has_numbers=not look.numbers and _has_numbers(file.case, read),
+        related=related,
+        place=[name for name, _ in words_behind(file.case.suggestion, "place")],
         as_html=look.html and bool(read and read.html),
-        open=_open(file, visitor),
+        open=_open(file, visitor, free=held is None),
+        held=held,
         part_acts={part.id: _part_acts(file, part, visitor) for part in file.parts},
         candidates=candidates,
         refused=refused,
@@ -184,13 +198,27 @@ def _draft(case: Case, templates: Sequence[AnswerTemplate], wanted: str, organis
     return Draft(refer, answers.filled(chosen.text, case), whereto)
 
 
+def _said(desk: Desk, request: Request, case: Case, *, numbers: bool) -> Callable[[str], Markup]:
+    """How the page shows what a citizen wrote."""
+    _ = desk.language_of(request).gettext
+    kinds = {kind: _(name) for kind, name in words.NUMBERS.items()}
+    return partial(shown, words=words_behind(case.suggestion), numbers=numbers, kinds=kinds)
+
+
+def _has_numbers(case: Case, read: Letter | None) -> bool:
+    texts = [case.subject]
+    if read is not None:
+        texts += [read.text, read.body, read.signature, read.quoted, *(value for _, value in read.fields)]
+    return any(sensitive.find(text) for text in texts)
+
+
 def _filenames(read: Letter | None) -> list[str]:
     return [safe_filename(attachment, index) for index, attachment in enumerate(read.attachments)] if read else []
 
 
-def _open(file: CaseFile, visitor: Visitor) -> Open:
+def _open(file: CaseFile, visitor: Visitor, *, free: bool) -> Open:
     state = file.case.state
-    sorts = visitor.may(Act.SORT)
+    sorts = visitor.may(Act.SORT) and free
     return Open(
         confirm=sorts and (state, EventKind.CONFIRMED) in CASE_MOVES,
         answer=sorts and state in _AT_DESK,

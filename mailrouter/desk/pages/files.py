@@ -18,6 +18,7 @@ router = APIRouter(prefix="/arende/{number}/mejl/{mail_id}")
 
 # Whatever a browser makes of a download, it runs nothing and asks for nothing.
 DOWNLOAD_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+LONGEST_RAW = 1_000_000  # octets; the whole is in the original
 _STYLE = """
 :root{color-scheme:light dark;font:1.0625rem/1.6 Charter,"Iowan Old Style",Georgia,"Noto Serif",serif}
 body{margin:0;padding:.25rem 1rem 1rem 0;overflow-wrap:anywhere;max-width:44rem}
@@ -34,6 +35,14 @@ def original(desk: AtDesk, visitor: Reader, number: str, mail_id: int) -> Respon
     """The mail byte for byte."""
     found, octets = _octets(desk, visitor, number, mail_id)
     return _download(octets, f"{found}-{mail_id}.eml")
+
+
+@router.get("/ratt")
+def raw(desk: AtDesk, visitor: Reader, number: str, mail_id: int) -> Response:
+    """The mail as it came, as plain text that no browser makes anything of: for one that could not be read."""
+    _, octets = _octets(desk, visitor, number, mail_id)
+    text = octets[:LONGEST_RAW].decode("utf-8", "replace")
+    return Response(text, media_type="text/plain", headers={"Content-Security-Policy": DOWNLOAD_POLICY})
 
 
 @router.get("/bilaga/{index}")

@@ -7,7 +7,7 @@ from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
 
 from mailrouter import restrictions
-from mailrouter.desk import done, queries, trays
+from mailrouter.desk import done, presence, queries, trays
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.choices import catalogue
 from mailrouter.desk.context import AtDesk, Reader, address
@@ -44,6 +44,7 @@ def queue(
         shown = queries.page(session, visitor, wanted, before if backwards else after, backwards=backwards)
         counts = queries.counts(session, visitor)
         unseen = restrictions.unseen(session) if visitor.may(Act.SORT) else {}
+        holders = presence.holders(session, desk.clock(), desk.hold, [case.id for case in shown.cases])
         notice = done.notice(session, visitor, klart, now=desk.clock(), within=desk.undo_window)
     links = _links(wanted, shown, after is not None, backwards)
     return desk.render(
@@ -54,7 +55,7 @@ def queue(
         page=shown,
         counts=counts,
         unseen=unseen,
-        count_limit=queries.COUNT_LIMIT,
+        holders={key: holder for key, holder in holders.items() if holder.user_id != visitor.user_id},
         links=links,
         units=catalogue(desk.organisation, desk.today()).units,
         flags=list(FLAG_RANKS),

@@ -22,6 +22,7 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("restricted", sa.String(), nullable=False, server_default=""),
             sa.Column("contact", sa.Text(), nullable=False, server_default=""),
             sa.Column("answered_at", UtcDateTime(), nullable=True),
+            sa.Column("closed_as", sa.String(), nullable=False, server_default=""),
         ],
         "assignment": [
             sa.Column("paused_at", UtcDateTime(), nullable=True),
@@ -111,11 +112,29 @@ def upgrade() -> None:
         sa.Column("last_event_id", sa.Integer(), nullable=False),
         sa.Column("last_status", sa.Text(), nullable=False),
     )
+    _index("ix_case_not_a_case", "register_case", ["closed_at", "id"], "closed_as = 'ej-arende'")
+    _index("ix_event_actor", "event", ["actor", "id"], "actor <> 'mailrouter'")
+    _note_why_closed()
     _note_when_answered()
     op.create_index("ix_case_arrived", "register_case", ["arrived_on"])
     confirmed = sa.text("kind = 'confirmed'")
     op.create_index("ix_event_confirmed", "event", ["at"], postgresql_where=confirmed, sqlite_where=confirmed)
     search.create(op.get_bind())
+
+
+def _index(name: str, table: str, columns: list[str], where: str) -> None:
+    """An index of some rows only."""
+    op.create_index(name, table, columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
+
+
+def _note_why_closed() -> None:
+    """The reason of every closed case, from its history."""
+    reason = "json_extract(detail, '$.reason')" if op.get_bind().dialect.name == "sqlite" else "detail ->> 'reason'"
+    op.execute(
+        "UPDATE register_case SET closed_as = coalesce((SELECT " + reason + " FROM event "  # noqa: S608 (our own words)
+        "WHERE event.case_id = register_case.id AND event.kind = 'closed' ORDER BY sequence DESC LIMIT 1), '') "
+        "WHERE state = 'closed'"
+    )
 
 
 def _note_when_answered() -> None:
@@ -141,6 +160,8 @@ def downgrade() -> None:
     search.drop(op.get_bind())
     op.drop_index("ix_case_arrived", "register_case")
     op.drop_index("ix_event_confirmed", "event")
+    op.drop_index("ix_event_actor", "event")
+    op.drop_index("ix_case_not_a_case", "register_case")
     for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence"):
         op.drop_table(table)
     op.drop_index("ix_dispatch_recipient", "dispatch")
