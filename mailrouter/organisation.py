@@ -11,10 +11,10 @@ from datetime import date
 from email.headerregistry import Address
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from rapidfuzz import fuzz
 
 from mailrouter.gazetteer import District, Finding, Gazetteer
@@ -26,6 +26,21 @@ _FUZZY = 80  # rapidfuzz's partial ratio; below it unrelated names begin to matc
 
 class OrganisationError(ValueError):
     """The organisation file cannot be used; the message has one sentence a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What a unit has its own rule for; None means that the setting of the same name in [deadline] holds."""
+
+    __pydantic_config__ = _STRICT
+
+    weeks: Annotated[int, Field(gt=0)] | None = None
+    remind_days_before: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    overdue_days: Annotated[int, Field(gt=0)] | None = None
+    head_days: Annotated[int, Field(ge=0)] | None = None
+    register_days: Annotated[int, Field(gt=0)] | None = None
+    delay_weeks: Annotated[int, Field(gt=0)] | None = None
+    kind_days: Mapping[str, Annotated[int, Field(ge=0)]] = field(default_factory=dict)  # added to the setting's
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,8 @@ class Unit:
     valid_to: date | None = None  # last day it answers
     replaced_by: str | None = None  # who answers from the day after
     alternative: str | None = None  # the mailbox that is tried once when ``mailbox`` does not exist
+    head: str | None = None  # where the head of the unit is reminded; without one it is ``mailbox``
+    clock: Clock | None = None
     diarienummer: tuple[str, ...] = ()  # regular expressions of its own numbers; without them the usual ones hold
 
     def answers_on(self, on: date) -> bool:
@@ -233,6 +250,8 @@ def _unit_faults(unit: Unit, units: Mapping[str, Unit]) -> Iterable[str]:
         yield f'the mailbox of the unit {unit.id} is not an e-mail address (it is "{unit.mailbox}")'
     if unit.alternative is not None and not _is_address(unit.alternative):
         yield f'the alternative of the unit {unit.id} is not an e-mail address (it is "{unit.alternative}")'
+    if unit.head is not None and not _is_address(unit.head):
+        yield f'the head of the unit {unit.id} is not an e-mail address (it is "{unit.head}")'
     for pattern in unit.diarienummer:
         try:
             re.compile(pattern)

@@ -84,8 +84,8 @@ def _type_name(kind: Any) -> str:
         return _type_name(next(part for part in inner if part is not type(None)))
     if origin is Annotated:
         return _type_name(inner[0])
-    if origin is list:
-        return f"list of {_type_name(inner[0])}s"
+    if origin in (list, dict):
+        return f"{'list' if origin is list else 'table'} of {_type_name(inner[-1])}s"
     if origin is tuple:
         return f"{len(inner)} {_type_name(inner[0])}s"
     return names.get(kind.__name__, "text")
@@ -108,6 +108,8 @@ def _written(value: Any) -> str:
         return str(value.relative_to(DEFAULTS))
     if isinstance(value, list | tuple):
         return f"[{', '.join(_item(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_item(item)}' for key, item in value.items())} }}"
     return str(value)
 
 

@@ -158,6 +158,7 @@ class Case(SQLModel, table=True):
         Index("ix_case_state_closed", "state", "closed_at", "id"),
         Index("ix_case_state", "state", "id"),
         Index("ix_case_arrived", "arrived_on"),
+        Index("ix_case_contact", "contact", "id"),
         Index(
             "ix_case_attention", "id", postgresql_where=text("attention <> ''"), sqlite_where=text("attention <> ''")
         ),
@@ -269,9 +270,11 @@ class Assignment(Claim, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     created_by: str
     answer_due: date
-    reminded: int = 0  # how many steps of the ladder are done
+    reminded: int = 0  # how often somebody was told, whoever it was
+    climbed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # the ladder is climbed to here
     paused_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # the clock stands still since
     pause_reason: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    paused_days: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # by which the answer date has moved
 
 
 class Dispatch(Claim, table=True):
@@ -298,6 +301,14 @@ class Dispatch(Claim, table=True):
     settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     text: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})  # what a person wrote
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
+
+
+class Digest(SQLModel, table=True):
+    """Somebody is reminded on a day. The row is the claim: no two nodes can make two digests of a day."""
+
+    recipient: str = Field(primary_key=True)
+    day: date = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Attempt(SQLModel, table=True):
@@ -394,6 +405,16 @@ class LinkKey(SQLModel, table=True):
     id: int = Field(default=None, primary_key=True)
     secret: str  # 32 octets in hexadecimal
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class LoginTry(SQLModel, table=True):
+    """How often a login was tried lately: with a name from an address, or from an address at all."""
+
+    __tablename__ = "login_try"
+
+    key: str = Field(primary_key=True)  # a hash of both
+    since: datetime = Field(sa_type=UtcDateTime, index=True)
+    tries: int
 
 
 class Heartbeat(SQLModel, table=True):

@@ -344,8 +344,8 @@ def _assign(
         created_at=now,
         created_by=actor,
         answer_due=case.answer_due,
-        due_at=deadlines.first_reminder(case.answer_due, settings, now),
     )
+    deadlines.start(assignment, case, settings, organisation)
     session.add(assignment)
     session.flush()
     return assignment

@@ -31,6 +31,15 @@ def on_or_before(day: date) -> date:
     return day
 
 
+def after(day: date, count: int) -> date:
+    """The ``count``-th working day after ``day``; with 0 the day itself, or the first working day after it."""
+    if count == 0:
+        return on_or_after(day)
+    for _ in range(count):
+        day = on_or_after(day + timedelta(days=1))
+    return day
+
+
 @lru_cache(maxsize=1024)
 def answer_date(arrived_on: date, weeks: int) -> date:
     """The last day to answer a mail that came in on ``arrived_on``; a day off moves to the next working day."""

@@ -245,7 +245,7 @@ def test_a_reminder_killed_halfway_is_given_once(db: Store, store_url: str, even
     assert remind(due + timedelta(minutes=10)) == 0
     with db.read() as session:
         assert len(session.exec(select(Event).where(Event.kind == "reminded")).all()) == 1
-        assert len(session.exec(select(Dispatch).where(Dispatch.kind == DispatchKind.REMINDER)).all()) == 1
+        assert len(session.exec(select(Dispatch).where(Dispatch.kind == DispatchKind.DIGEST)).all()) == 1
 
 
 def test_roles_end_with_their_parent(store_url: str, tmp_path: Path) -> None:

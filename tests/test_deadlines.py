@@ -1,25 +1,29 @@
-"""The answer clock: when reminders are due, and that each goes out once, on both databases."""
+"""The answer clock on both databases: who is told, once a day each, and what stops it."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlmodel import Session, col, select
 
-from mailrouter import config, deadlines, diarium, number, triage, workdays
+from mailrouter import config, deadlines, diarium, number, organisation, triage
+from mailrouter.deadlines import Office
 from mailrouter.diarium import EventKind
-from mailrouter.store import Store
-from mailrouter.tables import Assignment, AssignmentState, Case, Dispatch, DispatchKind, DispatchState, Event
+from mailrouter.organisation import Organisation
+from mailrouter.store import Store, settle
+from mailrouter.tables import Assignment, AssignmentState, Case, Digest, Dispatch, DispatchKind, DispatchState, Event
 from tests.clock import ZONE
 
 SETTINGS = config.Settings()
+OFFICE = Office.of(SETTINGS)
+ROUTES = Path(SETTINGS.classify.organisation)
 DUE = date(2026, 3, 30)  # a Monday; summer time began on the day before
 UNIT = "stadsmiljo@stad.example"
+HEAD = "chefen@stad.example"
 
 
 def local(day: date, hour: int = 8, minute: int = 0) -> datetime:
@@ -28,40 +32,54 @@ def local(day: date, hour: int = 8, minute: int = 0) -> datetime:
 
 
 CONFIRMED = local(date(2026, 3, 3), 9)
+WEEK_BEFORE = local(date(2026, 3, 23))
+ONE_LATE = local(date(2026, 4, 7))  # the first overdue morning; Easter Monday is a day off
 
 
 def delivered(
     session: Session,
-    due: date = DUE,
+    unit: str = "stadsmiljoforvaltningen",
+    mailbox: str = UNIT,
+    kind: str = "",
     confirmed: datetime = CONFIRMED,
-    state: AssignmentState = AssignmentState.DELIVERED,
+    **changes: object,
 ) -> Assignment:
-    """A part of a routed case that a förvaltning has, as triage and forward leave it."""
-    new = diarium.NewCase("anna@example.se", "", "lampa", True, confirmed, {})
+    """A registered part of a routed case that a förvaltning has, as triage and forward leave it."""
+    new = diarium.NewCase("anna@example.se", "", "lampa", True, min(confirmed, local(date(2026, 3, 2))), {})
     (opened,) = diarium.open_cases(session, [new], now=confirmed, zone=ZONE, weeks=4)
+    case = diarium.lock(session, opened.case_id)
+    case.kind = kind
     part = Assignment(
-        case_id=opened.case_id, unit="stadsmiljoforvaltningen", unit_name="Stadsmiljöförvaltningen", area="cykel",
-        state=state, created_at=confirmed, created_by="maria", answer_due=due,
-        due_at=deadlines.first_reminder(due, SETTINGS, confirmed),
+        case_id=case.id, unit=unit, unit_name=unit.capitalize(), area="cykel", state=AssignmentState.DELIVERED,
+        created_at=confirmed, created_by="maria", answer_due=DUE, external_number="SMF-1",
     )  # fmt: skip
+    deadlines.start(part, case, SETTINGS, None)
+    for name, value in changes.items():
+        setattr(part, name, value)
     session.add(part)
     session.flush()
     session.add(
         Dispatch(
-            case_id=opened.case_id, assignment_id=part.id, kind=DispatchKind.FORWARD, recipient=UNIT,
+            case_id=case.id, assignment_id=part.id, kind=DispatchKind.FORWARD, recipient=mailbox,
             token=number.new_token(), state=DispatchState.SENT, created_at=confirmed,
         )
     )  # fmt: skip
-    case = diarium.lock(session, opened.case_id)
     diarium.record(session, case, EventKind.CONFIRMED, actor="maria", now=confirmed, detail={})
     return part
 
 
-def reminders(db: Store) -> Sequence[Dispatch]:
-    """Every reminder in the outbox, in order."""
+def mails(db: Store, *kinds: DispatchKind) -> Sequence[Dispatch]:
+    """Every reminding mail in the outbox, in order."""
+    wanted = kinds or (DispatchKind.DIGEST, DispatchKind.REMINDER)
     with db.read() as session:
-        statement = select(Dispatch).where(Dispatch.kind == DispatchKind.REMINDER).order_by(col(Dispatch.id))
+        statement = select(Dispatch).where(col(Dispatch.kind).in_(wanted)).order_by(col(Dispatch.id))
         return session.exec(statement).all()
+
+
+def told(db: Store) -> Sequence[Event]:
+    """Every reminding event, in order."""
+    with db.read() as session:
+        return session.exec(select(Event).where(Event.kind == EventKind.REMINDED).order_by(col(Event.id))).all()
 
 
 def only_part(db: Store) -> Assignment:
@@ -70,179 +88,238 @@ def only_part(db: Store) -> Assignment:
         return session.exec(select(Assignment)).one()
 
 
-# When
+def only_case(db: Store) -> Case:
+    """The only case there is."""
+    with db.read() as session:
+        return session.exec(select(Case)).one()
 
 
-def test_steps_across_summer_time() -> None:
-    """Seven, two and no days before, at eight by the city's clock, whatever that is in UTC; Saturday becomes Friday."""
-    first = deadlines.first_reminder(DUE, SETTINGS, CONFIRMED)
-    assert first == datetime(2026, 3, 23, 7, 0, tzinfo=UTC)
-    second = deadlines.first_reminder(DUE, SETTINGS, first)
-    assert second == datetime(2026, 3, 27, 7, 0, tzinfo=UTC)
-    third = deadlines.first_reminder(DUE, SETTINGS, second)
-    assert third == datetime(2026, 3, 30, 6, 0, tzinfo=UTC)
-    assert deadlines.first_reminder(DUE, SETTINGS, third) is None
+def leave(db: Store, at: datetime) -> None:
+    """The queued mails leave, as the outbox has it."""
+    with db.write() as session:
+        for mail in session.exec(select(Dispatch).where(Dispatch.state == DispatchState.QUEUED)):
+            diarium.move_dispatch(mail, DispatchState.SENT)
+            mail.settled_at = at
+            settle(mail)
 
 
-def test_steps_across_new_year() -> None:
-    """The step that falls on New Year's Eve is taken on the working day before it."""
-    assert deadlines.first_reminder(date(2027, 1, 7), SETTINGS, local(date(2026, 12, 15))) == local(date(2026, 12, 30))
-    assert deadlines.first_reminder(date(2027, 1, 7), SETTINGS, local(date(2026, 12, 30))) == local(date(2027, 1, 5))
+@pytest.fixture(scope="module")
+def city() -> Organisation:
+    """The city, in which two units have the same head."""
+    known = organisation.load(ROUTES)
+    units = {
+        key: replace(unit, head=HEAD) if key in ("stadsmiljoforvaltningen", "exploateringsforvaltningen") else unit
+        for key, unit in known.units.items()
+    }
+    return replace(known, units=units)
 
 
-def test_a_late_decision_skips_what_is_past() -> None:
-    """A case confirmed five days before its date is reminded two days before it; one confirmed after it, never."""
-    assert deadlines.first_reminder(DUE, SETTINGS, local(date(2026, 3, 25))) == local(date(2026, 3, 27))
-    assert deadlines.first_reminder(DUE, SETTINGS, local(date(2026, 4, 1))) is None
-
-
-@given(
-    due=st.dates(date(2026, 1, 1), date(2040, 12, 31)),
-    days=st.lists(st.integers(0, 30), min_size=1, max_size=6),
-    hours=st.tuples(st.integers(0, 12), st.integers(13, 24)),
-    zone=st.sampled_from(["Europe/Stockholm", "UTC", "America/New_York"]),
-)
-def test_every_step_is_a_working_morning(due: date, days: list[int], hours: tuple[int, int], zone: str) -> None:
-    """Whatever is configured, each step is the opening of the last working day on or before its day, in order."""
-    settings = config.Settings(
-        deadline=config.Deadline(remind_days_before=days, office_hours=hours), city=config.City(timezone=zone)
-    )
-    steps: list[datetime] = []
-    now = datetime(2025, 1, 1, tzinfo=UTC)
-    while (step := deadlines.first_reminder(due, settings, now)) is not None:
-        steps.append(step)
-        now = step
-    assert steps == sorted(set(steps))
-    opened = {step.astimezone(ZoneInfo(zone)).date() for step in steps}
-    assert opened == {workdays.on_or_before(due - timedelta(days=before)) for before in days}
-    assert all(deadlines.is_office_open(settings, step) for step in steps)
-    assert not any(deadlines.is_office_open(settings, step - timedelta(seconds=1)) for step in steps if hours[0])
-
-
-@pytest.mark.parametrize(
-    ("moment", "is_open", "opening"),
-    [
-        (local(date(2026, 3, 27), 7, 59), False, local(date(2026, 3, 27))),
-        (local(date(2026, 3, 27), 8, 0), True, local(date(2026, 3, 30))),
-        (local(date(2026, 3, 27), 15, 59), True, local(date(2026, 3, 30))),
-        (local(date(2026, 3, 27), 16, 0), False, local(date(2026, 3, 30))),
-        (local(date(2026, 3, 28), 10), False, local(date(2026, 3, 30))),
-        (local(date(2026, 12, 23), 17), False, local(date(2026, 12, 28))),
-        (local(date(2026, 12, 30), 17), False, local(date(2027, 1, 4))),
-        (local(date(2027, 1, 5), 17), False, local(date(2027, 1, 7))),
-    ],
-)
-def test_office_hours(moment: datetime, is_open: bool, opening: datetime) -> None:
-    """Open from eight to sixteen on working days; the next opening is later than now."""
-    assert deadlines.is_office_open(SETTINGS, moment) is is_open
-    assert deadlines.next_opening(SETTINGS, moment) == opening
-
-
-# That it happens
-
-
-def test_a_reminder_is_queued_at_each_step(db: Store) -> None:
-    """At each step one mail to the mailbox of the forward and one event; after the last nothing is due."""
+def test_a_digest_is_queued_at_each_step(db: Store) -> None:
+    """At each step one mail to the mailbox of the forward and one event; in the week after, one of the delay."""
     with db.write() as session:
         delivered(session)
-    days = [date(2026, 3, 23), date(2026, 3, 27), date(2026, 3, 30)]
+    days = [date(2026, 3, 23), date(2026, 3, 27), date(2026, 3, 30), date(2026, 4, 7)]
     for count, day in enumerate(days, start=1):
-        assert deadlines.remind_due(db, SETTINGS, local(day) - timedelta(seconds=1)) == 0
+        deadlines.remind_due(db, SETTINGS, local(day) - timedelta(seconds=1))
+        assert len(mails(db)) == count - 1
         assert deadlines.remind_due(db, SETTINGS, local(day)) == 1
+        leave(db, local(day))
         assert deadlines.remind_due(db, SETTINGS, local(day, 15)) == 0
         assert only_part(db).reminded == count
-    assert only_part(db).due_at is None
-    assert [mail.created_at for mail in reminders(db)] == [local(day) for day in days]
-    assert {(mail.recipient, mail.state, mail.due_at == mail.created_at) for mail in reminders(db)} == {
-        (UNIT, DispatchState.QUEUED, True)
-    }
-    with db.read() as session:
-        told = session.exec(select(Event).where(Event.kind == EventKind.REMINDED).order_by(col(Event.id))).all()
-        assert [one.detail["days_left"] for one in told] == [7, 3, 0]
-        assert [one.detail["dispatch"] for one in told] == [mail.id for mail in reminders(db)]
+    assert [mail.created_at for mail in mails(db)] == [local(day) for day in days]
+    assert {(mail.recipient, mail.kind) for mail in mails(db)} == {(UNIT, DispatchKind.DIGEST)}
+    assert [one.detail["days_left"] for one in told(db)] == [7, 3, 0, -8]
+    assert [one.detail["dispatch"] for one in told(db)] == [mail.id for mail in mails(db)]
+
+
+def test_a_mailbox_is_told_of_all_in_one_mail(db: Store) -> None:
+    """Forty cases are one mail to each mailbox, with a line and an event for every case."""
+    with db.write() as session:
+        for _ in range(20):
+            delivered(session)
+            delivered(session, "exploateringsforvaltningen", "expl@stad.example")
+    assert deadlines.remind_due(db, SETTINGS, WEEK_BEFORE) == 40
+    assert [(mail.recipient, len(mail.detail["cases"])) for mail in mails(db)] == [
+        (UNIT, 20), ("expl@stad.example", 20)
+    ]  # fmt: skip
+    assert len(told(db)) == 40
+    assert len({one.case_id for one in told(db)}) == 40
+
+
+def test_what_comes_later_in_the_day_waits_for_the_next(db: Store) -> None:
+    """A second case that is due on the same day is told of on the next working day, and not forgotten."""
+    with db.write() as session:
+        delivered(session)
+    deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 27)))
+    leave(db, local(date(2026, 3, 27)))
+    with db.write() as session:
+        delivered(session)
+    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 27), 9)) == 1
+    assert len(mails(db)) == 1
+    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 30))) == 2
+    assert [len(mail.detail["cases"]) for mail in mails(db)] == [1, 2]
+
+
+def test_a_digest_that_never_left_becomes_part_of_the_next(db: Store) -> None:
+    """The smarthost was away for days: one mail tells it all, and the older one is cancelled."""
+    with db.write() as session:
+        delivered(session)
+        delivered(session, answer_due=DUE + timedelta(days=1), due_at=local(date(2026, 3, 24)))
+        gone = delivered(session)
+    deadlines.remind_due(db, SETTINGS, WEEK_BEFORE)
+    with db.write() as session:
+        triage.answered(session, gone.case_id, gone.id, seen=None, actor="maria", now=WEEK_BEFORE)
+    deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 24)))
+    assert [mail.state for mail in mails(db)] == [DispatchState.CANCELLED, DispatchState.QUEUED]
+    assert [line["days_left"] for line in mails(db)[1].detail["cases"]] == [6, 7]
+    leave(db, local(date(2026, 3, 27)))
+    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 27))) == 2
+    assert len(mails(db)) == 2  # they were told today already, of what was queued before
+
+
+def test_heads_are_told_once_a_day_too(db: Store, city: Organisation) -> None:
+    """Two weeks late: each registrator has one mail, and the head of both units has one with both cases."""
+    with db.write() as session:
+        delivered(session)
+        delivered(session, "exploateringsforvaltningen", "expl@stad.example")
+    deadlines.remind_due(db, SETTINGS, ONE_LATE, organisation=city)
+    assert HEAD not in {mail.recipient for mail in mails(db)}
+    leave(db, ONE_LATE)
+    deadlines.remind_due(db, SETTINGS, local(date(2026, 4, 13)), organisation=city)
+    late = mails(db)[2:]
+    assert {(mail.recipient, mail.detail["to"], len(mail.detail["cases"])) for mail in late} == {
+        (UNIT, "registrator", 1), ("expl@stad.example", "registrator", 1), (HEAD, "chef", 2)
+    }  # fmt: skip
+    assert [one.detail["to"] for one in told(db)][2:].count("chef") == 2
+
+
+def test_without_a_head_the_mailbox_is_told_once(db: Store) -> None:
+    """A unit that names no head gets its one mail, not two."""
+    with db.write() as session:
+        delivered(session)
+    deadlines.remind_due(db, SETTINGS, local(date(2026, 4, 13)))
+    assert [mail.detail["to"] for mail in mails(db)] == ["registrator"]
+
+
+def test_a_restricted_case_is_a_number_only(db: Store) -> None:
+    """Of a restricted case a digest tells the number and the date."""
+    with db.write() as session:
+        diarium.lock(session, delivered(session).case_id).restricted = "skyddad"
+    deadlines.remind_due(db, SETTINGS, WEEK_BEFORE)
+    (line,) = mails(db)[0].detail["cases"]
+    assert line["subject"] == ""
+    assert line["number"] == only_case(db).number
 
 
 @pytest.mark.parametrize(
     "moment", [local(date(2026, 3, 23), 7, 59), local(date(2026, 3, 23), 16), local(date(2026, 3, 28), 10)]
 )
-def test_nobody_is_reminded_outside_office_hours(db: Store, moment: datetime) -> None:
+def test_nobody_is_told_outside_office_hours(db: Store, moment: datetime) -> None:
     """At night and at weekends what is due waits for the morning."""
     with db.write() as session:
-        delivered(session)
-    assert deadlines.remind_due(db, SETTINGS, moment) == 0
-    assert deadlines.remind_due(db, SETTINGS, deadlines.next_opening(SETTINGS, moment)) == 1
-    assert len(reminders(db)) == 1
+        delivered(session, due_at=moment)
+    assert deadlines.remind_due(db, SETTINGS, moment) == 1
+    assert mails(db) == []
+    opening = OFFICE.next_opening(moment)
+    assert deadlines.remind_due(db, SETTINGS, opening) == 1
+    assert len(mails(db)) == 1
 
 
-def test_an_outage_gives_one_reminder(db: Store) -> None:
-    """All three steps were missed: one reminder goes out, and nothing is due afterwards."""
+def test_an_outage_gives_one_mail(db: Store) -> None:
+    """All steps were missed for cases of three weeks: one mail goes out, and nothing more on that day."""
     with db.write() as session:
-        delivered(session)
-    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 4, 2), 11)) == 1
+        for day in range(3, 21):
+            delivered(session, confirmed=local(date(2026, 3, day), 12))
+    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 4, 2), 11)) == 18
     assert deadlines.remind_due(db, SETTINGS, local(date(2026, 4, 2), 12)) == 0
-    assert len(reminders(db)) == 1
-    assert (only_part(db).due_at, only_part(db).reminded) == (None, 3)
+    assert [len(mail.detail["cases"]) for mail in mails(db)] == [18]
 
 
-def test_what_has_not_arrived_is_not_reminded_of(db: Store) -> None:
-    """While the forward is under way the reminder waits until the next morning, and then it comes."""
+def test_what_has_not_arrived_is_told_to_the_desk(db: Store) -> None:
+    """While the forward is under way the desk is told after four office hours, and the unit is not reminded."""
     with db.write() as session:
         delivered(session, state=AssignmentState.SENDING)
-    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 23))) == 1
-    assert reminders(db) == []
-    assert only_part(db).due_at == local(date(2026, 3, 24))
+    assert deadlines.remind_due(db, SETTINGS, CONFIRMED + timedelta(hours=4)) == 1
+    assert "har inte gått att lämna på 4 timmar" in only_case(db).attention
+    deadlines.remind_due(db, SETTINGS, WEEK_BEFORE)
+    assert mails(db) == []
     with db.write() as session:
         session.exec(select(Assignment)).one().state = AssignmentState.DELIVERED
-    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 24))) == 1
-    assert len(reminders(db)) == 1
-    assert only_part(db).due_at == local(date(2026, 3, 27))
+    deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 27)))
+    assert len(mails(db)) == 1
+
+
+def test_a_number_is_asked_for(db: Store) -> None:
+    """Three working days without a diarienummer: the digest says so; once it is there, nobody asks."""
+    with db.write() as session:
+        delivered(session, external_number="")
+        delivered(session)
+    deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 6)))
+    ((line,),) = (mail.detail["cases"] for mail in mails(db))
+    assert line["diarienummer"] == ""
+    assert told(db)[0].detail["steps"] == ["unregistered"]
+
+
+def test_what_cannot_wait_has_a_mail_of_its_own(db: Store) -> None:
+    """A report of a child at risk, on a Saturday night: unit and desk are told after two hours, not in the morning."""
+    night = local(date(2026, 3, 7), 23)
+    with db.write() as session:
+        delivered(session, kind="orosanmalan", confirmed=night, external_number="")
+    assert deadlines.remind_due(db, SETTINGS, night + timedelta(hours=2)) == 1
+    assert [mail.kind for mail in mails(db)] == [DispatchKind.REMINDER]
+    assert "Ring dem" in only_case(db).attention
+    assert deadlines.remind_due(db, SETTINGS, night + timedelta(hours=3)) == 0
+    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 9))) == 1
+    assert [mail.kind for mail in mails(db)] == [DispatchKind.REMINDER, DispatchKind.DIGEST]
+
+
+def test_a_substantial_delay_is_told_to_the_desk(db: Store) -> None:
+    """Four weeks late, the desk is asked to tell the citizen; what it was asked before is kept."""
+    with db.write() as session:
+        part = delivered(session, climbed_at=local(date(2026, 4, 24)))
+        diarium.lock(session, part.case_id).attention = "Ring Anna."
+    deadlines.remind_due(db, SETTINGS, local(date(2026, 4, 27)))
+    assert only_case(db).attention.startswith("Ring Anna. Svaret från")
+    assert "4 veckor försenat" in only_case(db).attention
+    assert len(mails(db)) == 1
 
 
 @pytest.mark.parametrize(
     "state",
     [AssignmentState.FAILED, AssignmentState.RETURNED, AssignmentState.ANSWERED, AssignmentState.WITHDRAWN],
 )
-def test_what_is_over_is_not_reminded_of(db: Store, state: AssignmentState) -> None:
+def test_what_is_over_is_not_told(db: Store, state: AssignmentState) -> None:
     """A part that failed, was returned, answered or withdrawn has no clock any more."""
     with db.write() as session:
         delivered(session, state=state)
-    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 23))) == 1
-    assert reminders(db) == []
+    assert deadlines.remind_due(db, SETTINGS, WEEK_BEFORE) == 1
+    assert mails(db) == []
     assert only_part(db).due_at is None
 
 
-def test_an_answer_stops_the_clock(db: Store) -> None:
-    """Marked as answered at the desk: nothing is due."""
-    with db.write() as session:
-        part = delivered(session)
-        triage.answered(session, part.case_id, part.id, seen=None, actor="maria", now=CONFIRMED)
-    assert deadlines.remind_due(db, SETTINGS, local(DUE)) == 0
-    assert reminders(db) == []
-
-
 def test_a_case_that_is_back_on_the_desk_still_runs(db: Store) -> None:
-    """Another part came back: the förvaltning that has its part is reminded all the same."""
+    """Another part came back, and the case was set aside: the förvaltning that has its part is told all the same."""
     with db.write() as session:
         part = delivered(session)
         case = diarium.lock(session, part.case_id)
-        diarium.record(session, case, EventKind.RETURNED, actor="maria", now=CONFIRMED, detail={})
-    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 23))) == 1
-    assert len(reminders(db)) == 1
+        for kind in (EventKind.RETURNED, EventKind.QUARANTINED):
+            diarium.record(session, case, kind, actor="maria", now=CONFIRMED, detail={})
+    assert deadlines.remind_due(db, SETTINGS, WEEK_BEFORE) == 1
+    assert len(mails(db)) == 1
 
 
-def test_a_case_that_is_over_is_not_reminded_of(db: Store) -> None:
+def test_a_case_that_is_over_is_not_told(db: Store) -> None:
     """A closed case reminds nobody, whatever is left of its parts."""
     with db.write() as session:
-        part = delivered(session)
-        case = diarium.lock(session, part.case_id)
+        case = diarium.lock(session, delivered(session).case_id)
         diarium.record(session, case, EventKind.CLOSED, actor="maria", now=CONFIRMED, detail={})
-    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 23))) == 1
-    assert reminders(db) == []
+    assert deadlines.remind_due(db, SETTINGS, WEEK_BEFORE) == 1
+    assert mails(db) == []
     assert only_part(db).due_at is None
 
 
 def test_what_another_node_did_meanwhile_is_not_repeated(db: Store) -> None:
-    """We stall between claiming and reminding until our lease is over: the node that took over has reminded."""
+    """We stall between looking and telling: the node that took over has told."""
     with db.write() as session:
         delivered(session)
     other = Store(db.engine)
@@ -251,78 +328,74 @@ def test_what_another_node_did_meanwhile_is_not_repeated(db: Store) -> None:
 
     def stall(connection: object, *_: object) -> None:
         taken.append(connection)
-        if len(taken) == 2:  # the first was for the claim
+        if len(taken) == 2:  # the first was for the look
             assert deadlines.remind_due(other, SETTINGS, local(date(2026, 3, 23), 9)) == 1
 
     event.listen(db.engine, "checkout", stall)
-    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 23))) == 1
+    assert deadlines.remind_due(db, SETTINGS, WEEK_BEFORE) == 0
     event.remove(db.engine, "checkout", stall)
-    assert [mail.created_at for mail in reminders(db)] == [local(date(2026, 3, 23), 9)]
+    assert [mail.created_at for mail in mails(db)] == [local(date(2026, 3, 23), 9)]
 
 
-def test_each_step_is_taken_by_one(db: Store) -> None:
-    """Four workers at the same moment remind each förvaltning once."""
+def test_a_day_is_taken_by_one(db: Store) -> None:
+    """A node that sees other cases of the mailbox due finds the day taken: its cases wait for the next."""
     with db.write() as session:
-        for _ in range(60):
-            delivered(session)
-    moment = local(date(2026, 3, 23))
+        delivered(session)
+        session.add(Digest(recipient=UNIT, day=date(2026, 3, 23), at=WEEK_BEFORE))
+    assert deadlines.remind_due(db, SETTINGS, WEEK_BEFORE) == 1
+    assert mails(db) == []
+    assert only_part(db).due_at == local(date(2026, 3, 24))
+    assert deadlines.remind_due(db, SETTINGS, local(date(2026, 3, 24))) == 1
+    assert len(mails(db)) == 1
+
+
+def test_four_workers_make_one_mail_each(db: Store) -> None:
+    """Four workers at the same moment: every mailbox has one mail, every case one event."""
+    with db.write() as session:
+        for count in range(40):
+            delivered(session, mailbox=f"box{count % 5}@stad.example")
 
     def work(_: int) -> int:
         done = 0
-        while looked_at := deadlines.remind_due(db, SETTINGS, moment):
+        while looked_at := deadlines.remind_due(db, SETTINGS, WEEK_BEFORE):
             done += looked_at
         return done
 
     with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(work, range(4))) == 60
-    told = [mail.assignment_id for mail in reminders(db)]
-    assert len(told) == len(set(told)) == 60
+        assert sum(pool.map(work, range(4))) == 40
+    assert sorted(mail.recipient for mail in mails(db)) == [f"box{count}@stad.example" for count in range(5)]
+    assert len({one.case_id for one in told(db)}) == len(told(db)) == 40
 
 
-# A year
-
-DAYS_OFF_2026 = {
-    date(2026, month, day)
-    for month, day in [(1, 1), (1, 6), (4, 3), (4, 6), (5, 1), (5, 14), (6, 19), (12, 24), (12, 25), (12, 31)]
-} | {date(2027, 1, 1), date(2027, 1, 6)}
-OUTAGE = {date(2026, 9, 8) + timedelta(days=number) for number in range(3)}
+# At the desk
 
 
-def is_off(day: date) -> bool:
-    """The calendar again, written down by hand."""
-    return day.weekday() >= 5 or day in DAYS_OFF_2026
-
-
-def test_a_year(db: Store) -> None:
-    """A year and a month with holidays, two changes of the clock and three days of outage: every reminder is right."""
-    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(400)]
-    expected: list[tuple[int, datetime]] = []
-    looks = [local(day, hour) for day in days if day not in OUTAGE for hour in (0, 8, 12, 20)]
-    useful = [
-        look for look in looks if look.astimezone(ZONE).hour in (8, 12) and not is_off(look.astimezone(ZONE).date())
-    ]
+def test_a_case_nobody_decides_is_marked(db: Store) -> None:
+    """After eight office hours it is marked, once; when it comes back and waits again, it is marked again."""
     with db.write() as session:
-        for arrived in days[:335:4]:
-            due = arrived + timedelta(weeks=4)
-            while is_off(due):
-                due += timedelta(days=1)
-            confirmed = local(arrived, 13)
-            key = delivered(session, due, confirmed).id
-            moments = set()
-            for before in (7, 2, 0):
-                step = due - timedelta(days=before)
-                while is_off(step):
-                    step -= timedelta(days=1)
-                moments.add(next(look for look in useful if look >= local(step)))
-            expected += [(key, moment) for moment in moments]
-    for look in looks:
-        while deadlines.remind_due(db, SETTINGS, look):
-            pass
-    sent = [(mail.assignment_id or 0, mail.created_at) for mail in reminders(db)]
-    assert sorted(sent) == sorted(expected)
-    assert len(sent) < 3 * 84  # the outage swallowed some
-    with db.read() as session:
-        assert session.exec(select(Assignment).where(col(Assignment.due_at).is_not(None))).all() == []
-        for case in session.exec(select(Case)):
-            events = session.exec(select(Event).where(Event.case_id == case.id).order_by(col(Event.sequence))).all()
-            assert diarium.broken_links(case.number, case.last_event, case.last_hash, events) == []
+        new = diarium.NewCase("anna@example.se", "", "lampa", True, CONFIRMED, {})
+        (opened,) = diarium.open_cases(session, [new], now=CONFIRMED, zone=ZONE, weeks=4)
+    assert deadlines.mark_waiting(db, SETTINGS, local(date(2026, 3, 4), 8, 59)) == 0
+    assert deadlines.mark_waiting(db, SETTINGS, local(date(2026, 3, 4), 9)) == 1
+    assert "på 8 timmar" in only_case(db).attention
+    with db.write() as session:
+        triage.noted(session, opened.case_id, seen=None, actor="maria", now=CONFIRMED)
+    assert deadlines.mark_waiting(db, SETTINGS, local(date(2026, 3, 9))) == 0
+    with db.write() as session:
+        case = diarium.lock(session, opened.case_id)
+        for kind in (EventKind.CLOSED, EventKind.REOPENED):
+            diarium.record(session, case, kind, actor="maria", now=local(date(2026, 3, 9)), detail={})
+    assert deadlines.mark_waiting(db, SETTINGS, local(date(2026, 3, 9), 15)) == 0
+    assert deadlines.mark_waiting(db, SETTINGS, local(date(2026, 3, 10))) == 1
+    assert [one.detail["step"] for one in told(db)] == ["unconfirmed"] * 2
+
+
+def test_what_must_be_done_at_once_is_marked_at_night(db: Store) -> None:
+    """A report of a child at risk that nobody has sent on is marked after two hours, whatever the hour."""
+    night = local(date(2026, 3, 7), 23)
+    with db.write() as session:
+        new = diarium.NewCase("anna@example.se", "", "oro", True, night, {})
+        (opened,) = diarium.open_cases(session, [new], now=night, zone=ZONE, weeks=4)
+        diarium.lock(session, opened.case_id).kind = "orosanmalan"
+    assert deadlines.mark_waiting(db, SETTINGS, night + timedelta(hours=1, minutes=59)) == 0
+    assert deadlines.mark_waiting(db, SETTINGS, night + timedelta(hours=2)) == 1

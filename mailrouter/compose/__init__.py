@@ -16,6 +16,7 @@ Headers that were chosen with care:
 from mailrouter.compose.citizen import acknowledgement, answer, notice
 from mailrouter.compose.common import ComposeError, message_id, reply_address
 from mailrouter.compose.completion import completion
+from mailrouter.compose.digest import digest
 from mailrouter.compose.forward import FLAG_WORDS, KIND_WORDS, forward
 from mailrouter.compose.reminder import reminder
 from mailrouter.compose.transparent import is_transparent
@@ -27,6 +28,7 @@ __all__ = [
     "acknowledgement",
     "answer",
     "completion",
+    "digest",
     "forward",
     "is_transparent",
     "message_id",

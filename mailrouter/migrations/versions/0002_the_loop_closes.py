@@ -27,6 +27,8 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
         "assignment": [
             sa.Column("paused_at", UtcDateTime(), nullable=True),
             sa.Column("pause_reason", sa.Text(), nullable=False, server_default=""),
+            sa.Column("paused_days", sa.Integer(), nullable=False, server_default="0"),
+            sa.Column("climbed_at", UtcDateTime(), nullable=True),
         ],
         "dispatch": [
             sa.Column("text", sa.Text(), nullable=False, server_default=""),
@@ -52,6 +54,20 @@ def upgrade() -> None:
         postgresql_where=sa.text("restricted <> ''"),
         sqlite_where=sa.text("restricted <> ''"),
     )
+    op.create_index("ix_case_contact", "register_case", ["contact", "id"])
+    op.create_table(
+        "digest",
+        sa.Column("recipient", sa.String(), primary_key=True),
+        sa.Column("day", sa.Date(), primary_key=True),
+        sa.Column("at", UtcDateTime(), nullable=False),
+    )
+    op.create_table(
+        "login_try",
+        sa.Column("key", sa.String(), primary_key=True),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+    )
+    op.create_index("ix_login_try_since", "login_try", ["since"])
     op.create_table(
         "presence",
         sa.Column("case_id", sa.Integer(), sa.ForeignKey("register_case.id"), primary_key=True),
@@ -162,10 +178,11 @@ def downgrade() -> None:
     op.drop_index("ix_event_confirmed", "event")
     op.drop_index("ix_event_actor", "event")
     op.drop_index("ix_case_not_a_case", "register_case")
-    for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence"):
+    for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence", "login_try", "digest"):
         op.drop_table(table)
     op.drop_index("ix_dispatch_recipient", "dispatch")
     op.drop_index("ix_case_restricted", "register_case")
+    op.drop_index("ix_case_contact", "register_case")
     for table, columns in _columns().items():
         for column in columns:
             op.drop_column(table, column.name)

@@ -1,0 +1,12 @@
+"""The answer clock: four weeks, pauses, the ladder of reminders, one digest a day for each reader.
+
+``ladder`` says purely what is due; the rest of the room writes it down. Days are those of the city's calendar,
+so summer time and New Year need no thought.
+"""
+
+from mailrouter.deadlines.desk import mark_waiting
+from mailrouter.deadlines.digests import forward_of
+from mailrouter.deadlines.office import Office
+from mailrouter.deadlines.remind import mark, remind_due, start
+
+__all__ = ["Office", "forward_of", "mark", "mark_waiting", "remind_due", "start"]
