@@ -12,8 +12,23 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, CursorResult, Dialect, Engine, event, insert, literal, make_url, or_, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    CursorResult,
+    Dialect,
+    Engine,
+    Integer,
+    event,
+    insert,
+    literal,
+    make_url,
+    or_,
+    text,
+)
 from sqlalchemy import create_engine as sa_create_engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, SQLModel, col, select
 
 from mailrouter import config
@@ -157,6 +172,25 @@ def _is_dead(holder: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+class days_between(FunctionElement[int]):  # noqa: N801 (used like a function of SQL)
+    """Whole days from a day to the day (UTC) of a moment: ``days_between(answered_at, arrived_on)``; null of null."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(days_between, "sqlite")
+def _days_in_sqlite(element: days_between, compiler: Any, **options: Any) -> str:
+    moment, day = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(julianday(date({moment})) - julianday({day}) AS INTEGER)"
+
+
+@compiles(days_between, "postgresql")
+def _days_in_postgres(element: days_between, compiler: Any, **options: Any) -> str:
+    moment, day = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"(CAST({moment} AT TIME ZONE 'UTC' AS DATE) - {day})"
 
 
 def settle(row: Claim) -> None:
