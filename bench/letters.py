@@ -118,10 +118,10 @@ OTHERS: dict[str, Callable[[bytes], Delivered]] = {
 
 def _rate(read: Callable[[bytes], Delivered], mails: list[bytes]) -> float:
     gc.collect()
-    started = time.perf_counter()
+    started = time.process_time()  # of this one core, whatever else runs beside
     for octets in mails:
         read(octets)
-    return len(mails) / (time.perf_counter() - started)
+    return len(mails) / (time.process_time() - started)
 
 
 def _agree(mails: list[bytes]) -> None:
