@@ -283,7 +283,8 @@ def _write_down(this: _Round, results: Sequence[Result]) -> list[Exception]:
     while True:
         try:
             with this.store.write() as session:
-                settle_all(session, results, this.settings, this.now + this.elapsed, this.chance)
+                at = this.now + this.elapsed
+                settle_all(session, results, this.settings, at, this.chance, organisation=this.organisation)
         except (OperationalError, InterfaceError) as error:
             if this.elapsed > this.lease:
                 return [error]

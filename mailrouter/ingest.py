@@ -5,6 +5,7 @@ This is the first transaction of a mail (T1). doors/intake.py commits it; only t
 
 import hashlib
 import logging
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -25,6 +26,12 @@ log = logging.getLogger(__name__)
 
 TOKEN_OCTETS = 64 * 1024  # tokens are looked for in this much of the header section
 LONGEST = 998  # RFC 5322 2.1.1; a longer subject or address is cut in the register, never in the mail
+
+# The null sender, a report's type, or the names under which mail systems write (RFC 2142 5, RFC 3464 2).
+_SYSTEM = re.compile(
+    r"^(?:Return-Path:\s*<>|Content-Type:\s*multipart/report|From:[^\n]*\b(?:mailer-daemon|postmaster|microsoftexchange)\w*@)",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 _KNOWN = """
     SELECT mail.source, mail.source_key, mail.identity, mail.disposition, mail.case_id, register_case.number
@@ -181,10 +188,25 @@ def _originals(session: Session, entries: Sequence[Entry]) -> dict[str, Mail]:
 
 
 def _tokens(arrival: Arrival) -> tuple[str, ...]:
-    """Tokens in the envelope and the header section; one in a text proves nothing."""
+    """Tokens in the envelope and the header section; one in a text proves nothing.
+
+    Unless a mail system wrote it: a bounce to an address that lost its token still returns our header, with
+    Message-ID and Original-Envelope-Id (RFC 3464 2.2.1).
+    """
     end = arrival.octets.find(b"\r\n\r\n", 0, TOKEN_OCTETS)
     header = arrival.octets[: end if end >= 0 else TOKEN_OCTETS].decode("ascii", errors="replace")
-    return tuple(number.find_tokens(" ".join((*arrival.envelope_recipients, header))))
+    found = number.find_tokens(" ".join((*arrival.envelope_recipients, header)))
+    if not found and _is_from_system(arrival, header):
+        returned = arrival.octets[len(header) : len(header) + TOKEN_OCTETS].decode("ascii", errors="replace")
+        found = number.find_tokens(returned)
+    return tuple(found)
+
+
+def _is_from_system(arrival: Arrival, header: str) -> bool:
+    """True for the null sender of reports (RFC 5321 4.5.5), as the envelope or, behind a mailbox, the header has it."""
+    if arrival.source in {"smtp", "lmtp"} and not arrival.envelope_sender:
+        return True
+    return _SYSTEM.search(header) is not None
 
 
 def _dispatches(session: Session, entries: Sequence[Entry]) -> dict[str, Dispatch]:

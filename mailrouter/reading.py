@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlmodel import Session, col, select
 
-from mailrouter import citizen, diarium, homecoming, letter, replies, restrictions, search, settlement
+from mailrouter import bounces, citizen, diarium, homecoming, letter, replies, restrictions, search
 from mailrouter.classify import Query, query_of
 from mailrouter.classify.values import Verdict
 from mailrouter.config import Settings
@@ -205,7 +205,7 @@ def _follow_up(
 ) -> None:
     """A mail that came home by a token: a delivery report, a robot's receipt, the citizen's words, a registrator's."""
     if read.report is not None:
-        settlement.take_report(session, mail, read.report, now)
+        bounces.take_report(session, mail, read.report, settings, now, organisation)
     elif read.reply is None:
         case.attention = f"Ett svar från {mail.sender} gick inte att läsa. Titta på originalet."
     elif read.nature not in _PERSON:

@@ -1,9 +1,10 @@
-"""T4b: what became of a mail, written into the register; and what a delivery report says of it later.
+"""T4b: what became of a mail, written into the register.
 
 Every function here has the case locked, so that nobody else decides about it meanwhile.
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,19 +13,29 @@ from typing import Any
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from mailrouter import citizen, diarium
+from mailrouter import citizen, diarium, number
 from mailrouter.config import Forward, Settings
 from mailrouter.diarium import EventKind
-from mailrouter.letter.values import Failure, Report
+from mailrouter.organisation import Organisation
 from mailrouter.smarthost import Later, Never, Outcome, Sent
 from mailrouter.store import postpone, settle
-from mailrouter.tables import Assignment, AssignmentState, Attempt, Case, Dispatch, DispatchKind, DispatchState, Mail
+from mailrouter.tables import Assignment, AssignmentState, Attempt, Case, Dispatch, DispatchKind, DispatchState
 
 ACTOR = "mailrouter"
 JITTER = 0.2  # of the wait, so that a crowd of mails does not come back at the same moment
 
 # The parts that still hope for this dispatch; a bounce to any other part changes nothing for anybody.
 _LIVE = frozenset({AssignmentState.SENDING, AssignmentState.DELIVERED})
+
+RESENT = frozenset({DispatchKind.FORWARD, DispatchKind.COMPLETION})  # what must arrive; a reminder comes again anyway
+
+# The mailbox does not exist, or no longer (RFC 3463 3.2, and the words of servers that give no such code).
+_UNKNOWN = re.compile(
+    r"\b5\.1\.(?:0|1|2|3|6|10)\b|\b5\.2\.1\b|\b(?:user|recipient|mailbox|address)\s+(?:is\s+)?(?:unknown|not\s+found)"
+    r"|\bunknown\s+(?:user|recipient|mailbox|address)|\bno\s+such\s+(?:user|recipient|mailbox|address)"
+    r"|\bdoes\s+not\s+exist|\bdoesn't\s+exist|\bfinns\s+inte|\bokänd\s+mottagare",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +60,18 @@ class Result:
 
 
 def settle_all(
-    session: Session, results: Sequence[Result], settings: Settings, now: datetime, chance: random.Random
+    session: Session,
+    results: Sequence[Result],
+    settings: Settings,
+    now: datetime,
+    chance: random.Random,
+    *,
+    organisation: Organisation | None = None,
 ) -> None:
-    """Write down what became of ``results``, which come ordered by case so that nobody waits in a circle."""
+    """Write down what became of ``results``, which come ordered by case so that nobody waits in a circle.
+
+    ``organisation`` knows the units' alternative mailboxes.
+    """
     tasks = [result.task for result in results]
     held = [  # the session forgets what nobody holds
         *_locked(session, Case, {task.case_id for task in tasks}),
@@ -60,7 +80,7 @@ def settle_all(
         *_locked(session, Attempt, {task.attempt_id for task in tasks}),
     ]
     for result in results:
-        _settle(session, result, settings, now, chance)
+        _settle(session, result, settings, organisation, now, chance)
     held.clear()
 
 
@@ -71,7 +91,14 @@ def _locked(
     return session.exec(statement.with_for_update()).all()
 
 
-def _settle(session: Session, result: Result, settings: Settings, now: datetime, chance: random.Random) -> None:
+def _settle(
+    session: Session,
+    result: Result,
+    settings: Settings,
+    organisation: Organisation | None,
+    now: datetime,
+    chance: random.Random,
+) -> None:
     case = session.get_one(Case, result.task.case_id)
     dispatch = session.get_one(Dispatch, result.task.dispatch_id)
     attempt = session.get_one(Attempt, result.task.attempt_id)
@@ -92,16 +119,16 @@ def _settle(session: Session, result: Result, settings: Settings, now: datetime,
         case Sent():
             _sent(session, case, dispatch, outcome, settings, now)
         case Later():
-            _later(session, case, dispatch, outcome, now, settings.forward, chance)
+            _later(session, case, dispatch, outcome, now, settings.forward, chance, organisation)
         case Never():
-            _failed(session, case, dispatch, outcome.reply, now)
+            fail(session, case, dispatch, outcome.reply, now, organisation)
 
 
 def _too_late(session: Session, case: Case, dispatch: Dispatch, outcome: Outcome, now: datetime) -> None:
     """It was cancelled, or bounced, while it was under way: only tell what happened."""
     settle(dispatch)
     if isinstance(outcome, Sent) and dispatch.state is DispatchState.CANCELLED:
-        detail = _detail(dispatch, outcome.reply) | {"cancelled": True}
+        detail = describe(dispatch, outcome.reply) | {"cancelled": True}
         diarium.record(session, case, EventKind.SENT, actor=ACTOR, now=now, detail=detail)
 
 
@@ -112,7 +139,7 @@ def _sent(session: Session, case: Case, dispatch: Dispatch, outcome: Sent, setti
     part = _part(session, dispatch)
     if dispatch.kind is DispatchKind.FORWARD and part is not None and part.state is AssignmentState.SENDING:
         diarium.move_assignment(part, AssignmentState.DELIVERED)
-    detail = _detail(dispatch, outcome.reply) | {"channel": outcome.channel, "sha256": dispatch.detail["sha256"]}
+    detail = describe(dispatch, outcome.reply) | {"channel": outcome.channel, "sha256": dispatch.detail["sha256"]}
     diarium.record(session, case, EventKind.SENT, actor=ACTOR, now=now, detail=detail)
     if dispatch.kind is DispatchKind.FORWARD:
         citizen.tell_who_has_it(session, case, settings, now)
@@ -126,6 +153,7 @@ def _later(
     now: datetime,
     settings: Forward,
     chance: random.Random,
+    organisation: Organisation | None,
 ) -> None:
     tries = select(func.min(Attempt.started_at), func.count()).where(
         Attempt.dispatch_id == dispatch.id, Attempt.outcome == "later"
@@ -133,13 +161,13 @@ def _later(
     first, count = session.exec(tries).one()
     if now - first >= timedelta(days=settings.give_up_days):
         reply = f"Gav upp efter {settings.give_up_days} dagar. Senaste svaret: {outcome.reply}"
-        _failed(session, case, dispatch, reply, now)
+        fail(session, case, dispatch, reply, now, organisation)
         return
     postpone(dispatch, now + retry_wait(dispatch.attempts, settings, chance))
     if outcome.held:
         case.attention = f"Mejlet till {dispatch.recipient} är inte skickat. {outcome.reply}"
     if count == 1:
-        detail = _detail(dispatch, outcome.reply)
+        detail = describe(dispatch, outcome.reply)
         diarium.record(session, case, EventKind.SEND_DELAYED, actor=ACTOR, now=now, detail=detail)
 
 
@@ -149,8 +177,18 @@ def retry_wait(attempts: int, settings: Forward, chance: random.Random) -> timed
     return timedelta(minutes=minutes) * (1 + chance.uniform(0, JITTER))
 
 
-def _failed(session: Session, case: Case, dispatch: Dispatch, reply: str, now: datetime) -> None:
-    """Nobody gets this mail: a forward takes its case back to the desk, a reminder asks for attention."""
+def fail(
+    session: Session,
+    case: Case,
+    dispatch: Dispatch,
+    reply: str,
+    now: datetime,
+    organisation: Organisation | None = None,
+) -> None:
+    """Nobody gets this mail: a forward takes its case back to the desk, any other asks for attention.
+
+    When the mailbox does not exist and the unit has an alternative one, that is tried once before.
+    """
     diarium.move_dispatch(dispatch, DispatchState.FAILED)
     dispatch.settled_at = now
     settle(dispatch)
@@ -159,9 +197,16 @@ def _failed(session: Session, case: Case, dispatch: Dispatch, reply: str, now: d
         return
     part = _part(session, dispatch)
     unit = part.unit_name if part is not None else dispatch.recipient
-    detail = _detail(dispatch, reply) | {"outcome": "never"}
-    if dispatch.kind in {DispatchKind.REMINDER, DispatchKind.DIGEST}:
-        case.attention = f"Påminnelsen till {unit} ({dispatch.recipient}) kom inte fram: {reply}"
+    detail = describe(dispatch, reply) | {"outcome": "never"}
+    if (
+        part is not None
+        and part.state in _LIVE
+        and _try_alternative(session, case, dispatch, part, reply, now, organisation)
+    ):
+        return
+    if dispatch.kind is not DispatchKind.FORWARD:
+        called = "Kompletteringen" if dispatch.kind is DispatchKind.COMPLETION else "Påminnelsen"
+        case.attention = f"{called} till {unit} ({dispatch.recipient}) kom inte fram: {reply}"
         diarium.record(session, case, EventKind.SEND_DELAYED, actor=ACTOR, now=now, detail=detail)
         return
     if part is None or part.state not in _LIVE:
@@ -175,11 +220,60 @@ def _failed(session: Session, case: Case, dispatch: Dispatch, reply: str, now: d
     diarium.record(session, case, kind, actor=ACTOR, now=now, detail=detail)
 
 
+def _try_alternative(
+    session: Session,
+    case: Case,
+    dispatch: Dispatch,
+    part: Assignment,
+    reply: str,
+    now: datetime,
+    organisation: Organisation | None,
+) -> bool:
+    """Send the mail to the unit's other mailbox, once, when this one does not exist; False when there is none."""
+    unit = organisation.units.get(part.unit) if organisation is not None else None
+    other = unit.alternative if unit is not None else None
+    if not other or dispatch.kind not in RESENT or not _UNKNOWN.search(reply):
+        return False
+    tried = select(Dispatch.id).where(
+        Dispatch.assignment_id == part.id,
+        Dispatch.kind == dispatch.kind,
+        Dispatch.mail_id == dispatch.mail_id,
+        func.lower(Dispatch.recipient) == other.lower(),
+    )
+    if session.exec(tried).first() is not None:
+        return False
+    session.add(resend(dispatch, other, now))
+    case.attention = (
+        f"Brevlådan {dispatch.recipient} finns inte. Mejlet till {part.unit_name} går nu till {other}. "
+        "Be driften rätta adressen."
+    )
+    detail = describe(dispatch, reply) | {"outcome": "never", "alternative": other}
+    diarium.record(session, case, EventKind.SEND_DELAYED, actor=ACTOR, now=now, detail=detail)
+    return True
+
+
+def resend(dispatch: Dispatch, recipient: str, due_at: datetime) -> Dispatch:
+    """The same mail once more, as a mail of its own: a bounce of the first must not be taken for one of the second."""
+    first = dispatch.detail.get("first_created_at", dispatch.created_at.isoformat())
+    return Dispatch(
+        case_id=dispatch.case_id,
+        assignment_id=dispatch.assignment_id,
+        mail_id=dispatch.mail_id,
+        kind=dispatch.kind,
+        recipient=recipient,
+        token=number.new_token(),
+        created_at=dispatch.created_at,
+        due_at=due_at,
+        text=dispatch.text,
+        detail={"again": dispatch.id, "first_created_at": first},
+    )
+
+
 def _not_told(session: Session, case: Case, dispatch: Dispatch, reply: str, now: datetime) -> None:
     """The citizen cannot be reached: nothing more goes there by itself, and an answer in words asks for a person."""
     if case.contact == dispatch.recipient:
         case.contact = ""
-    detail = _detail(dispatch, reply) | {"outcome": "never"}
+    detail = describe(dispatch, reply) | {"outcome": "never"}
     written = dispatch.kind is DispatchKind.ANSWER
     if written:
         case.attention = f"Svaret till medborgaren ({dispatch.recipient}) kom inte fram: {reply}"
@@ -194,7 +288,8 @@ def _part(session: Session, dispatch: Dispatch) -> Assignment | None:
     return session.get_one(Assignment, dispatch.assignment_id, with_for_update=True, populate_existing=True)
 
 
-def _detail(dispatch: Dispatch, reply: str) -> dict[str, Any]:
+def describe(dispatch: Dispatch, reply: str) -> dict[str, Any]:
+    """What an event tells of a mail."""
     return {
         "dispatch": dispatch.id,
         "assignment": dispatch.assignment_id,
@@ -202,31 +297,3 @@ def _detail(dispatch: Dispatch, reply: str) -> dict[str, Any]:
         "recipient": dispatch.recipient,
         "reply": reply,
     }
-
-
-def take_report(session: Session, mail: Mail, report: Report, now: datetime) -> None:
-    """A delivery report that came home by its token: a failure takes the case back to the desk, the rest is noted.
-
-    A second report about a mail that failed already changes nothing: its case may have a new förvaltning.
-    """
-    if mail.dispatch_id is None:
-        return
-    case = diarium.lock(session, mail.case_id)
-    dispatch = session.get_one(Dispatch, mail.dispatch_id, with_for_update=True, populate_existing=True)
-    if dispatch.state not in {DispatchState.QUEUED, DispatchState.SENT}:
-        return
-    failure = next((failure for failure in report.failures if failure.permanent), None)
-    if failure is not None:
-        _failed(session, case, dispatch, _said(failure), now)
-        return
-    for told in report.failures:
-        arrived = told.action in {"delivered", "relayed", "expanded"}
-        kind = EventKind.SENT if arrived else EventKind.SEND_DELAYED
-        detail = _detail(dispatch, _said(told)) | {"report": mail.id, "action": told.action}
-        diarium.record(session, case, kind, actor=ACTOR, now=now, detail=detail)
-    if not report.failures:
-        case.attention = f"Ett leveransbesked om mejlet till {dispatch.recipient} gick inte att tyda. Läs det."
-
-
-def _said(failure: Failure) -> str:
-    return " ".join(filter(None, [failure.recipient, failure.action, failure.status, failure.diagnostic]))

@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
-from mailrouter import config, diarium, forward, number, settlement, triage
+from mailrouter import bounces, config, diarium, forward, number, settlement, triage
 from mailrouter.diarium import EventKind
 from mailrouter.letter.values import Failure, Report
 from mailrouter.smarthost import Later, MaildirSmarthost, Never, Outcome, Sent
@@ -434,7 +434,7 @@ def bounce(db: Store, case_id: int, *failures: Failure, of: int = 0) -> None:
         )  # fmt: skip
         session.add(mail)
         session.flush()
-        settlement.take_report(session, mail, Report(failures, ""), NOW)
+        bounces.take_report(session, mail, Report(failures, ""), config.Settings(), NOW)
 
 
 UNKNOWN = Failure(UNIT, "failed", "5.1.1", "smtp; 550 5.1.1 User unknown")

@@ -1,6 +1,7 @@
 """One mail transaction (RFC 5321 3.3), and what its replies mean."""
 
 import ipaddress
+import re
 import smtplib
 import socket
 import ssl
@@ -13,6 +14,7 @@ _AUTHENTICATION = frozenset({530, 534, 535, 538})  # RFC 4954 6: about our login
 _CHUNK_OCTETS = 1_048_576
 _REPLY_CHARS = 2_000
 _TOO_LARGE = 552  # RFC 1870 6.1
+_FULL = re.compile(r"5\d\d 5\.2\.2 ")  # a full mailbox (RFC 3463 3.3), which somebody will empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def _refusal(verb: str, code: int, text: bytes) -> Outcome:
     so they all wait until somebody mends it. A mail that is too large stays too large.
     """
     said = words(code, text)
-    if code // 100 != 5 or code in _AUTHENTICATION:
+    if code // 100 != 5 or code in _AUTHENTICATION or _FULL.match(said):
         return Later(said)
     if verb == "MAIL" and code != _TOO_LARGE:
         return Later(f"Smarthosten godtar inte vår avsändaradress (forward.reply_address): {said}")

@@ -54,6 +54,7 @@ class Postfix:
     settings: Mapping[str, str]
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    services: str = ""  # more lines of master.cf
 
     def start(self) -> None:
         """Start and wait until it greets."""
@@ -81,7 +82,7 @@ class Postfix:
             "smtpd_tls_key_file": str(self.folder / "key.pem"),
         }
         (etc / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in (defaults | dict(self.settings)).items()))
-        (etc / "master.cf").write_text(_MASTER.format(port=self.port))
+        (etc / "master.cf").write_text(_MASTER.format(port=self.port) + self.services)
         if (self.folder / "queue" / "pid").exists():
             (self.folder / "queue" / "quick-start").touch()  # it has checked its folders before
         self.process = subprocess.Popen(
@@ -143,7 +144,7 @@ def into(mailboxes: Dovecot, *domains: str) -> dict[str, str]:
 
 
 @contextmanager
-def postfix(folder: Path, settings: Mapping[str, str]) -> Iterator[Postfix]:
+def postfix(folder: Path, settings: Mapping[str, str], services: str = "") -> Iterator[Postfix]:
     """A server with an empty queue in ``folder``, ended when the block ends. Only root can start Postfix."""
     if Path("/proc/self").owner() != "root":
         raise RuntimeError("Postfix drops privileges by itself: run the tests as root, as CI does")
@@ -153,7 +154,7 @@ def postfix(folder: Path, settings: Mapping[str, str]) -> Iterator[Postfix]:
     certificate(folder)
     for given in ("postfix-files", "dynamicmaps.cf"):
         shutil.copy(Path("/etc/postfix") / given, folder / "etc")
-    server = Postfix(folder, settings)
+    server = Postfix(folder, settings, services=services)
     server.start()
     try:
         yield server

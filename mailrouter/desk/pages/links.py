@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from mailrouter import signing, triage
 from mailrouter.compose.links import LinkAct, is_ours
+from mailrouter.desk import auth
 from mailrouter.desk.context import AtDesk, Desk, Field
 from mailrouter.desk.language import N_
 from mailrouter.diarium import DiariumError
@@ -87,9 +88,12 @@ def _find(session: Session, act: LinkAct, token: str) -> _Link | None:
 
 
 def _slow_down(request: Request, desk: Desk, token: str) -> None:
-    """Raise HTTPException 429 when too much comes from one address, or for one link."""
+    """Raise HTTPException 429 when too much comes from one address, or for one link.
+
+    Broken links are counted apart, so that whoever guesses keeps nobody behind the same address from answering.
+    """
     client = request.client.host if request.client else ""
-    if wait := desk.link_throttle.attempt(token, client, desk.clock()):
+    if wait := auth.count_try(desk.store, token, f"{'link' if token else 'broken link'} {client}", desk.clock()):
         log.warning("link-throttled")
         raise HTTPException(429, headers={"Retry-After": str(math.ceil(wait.total_seconds()))})
 
