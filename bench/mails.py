@@ -33,7 +33,7 @@ def _mail(chance: random.Random, index: int) -> bytes:
 
 
 def ordinary(count: int) -> list[bytes]:
-    """``count`` mails of 2 to 15 KiB as citizens' programs write them: half with HTML beside the text, many of them
+    """``count`` mails of 1 to 19 KiB (median 7) as citizens' programs write them: half with HTML beside the text, many of them
     answers with a quoted thread and a signature, some with a picture, a few of HTML alone."""
     chance = random.Random(20260302)
     return [_ordinary(chance, index) for index in range(count)]
