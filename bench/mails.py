@@ -33,8 +33,11 @@ def _mail(chance: random.Random, index: int) -> bytes:
 
 
 def ordinary(count: int) -> list[bytes]:
-    """``count`` mails of 1 to 19 KiB (median 7) as citizens' programs write them: half with HTML beside the text, many of them
-    answers with a quoted thread and a signature, some with a picture, a few of HTML alone."""
+    """``count`` mails of 1 to 19 KiB (median 7) as citizens' programs write them.
+
+    Half have HTML beside the text, many are answers with a quoted thread and a signature, some carry a picture, a
+    few are HTML alone.
+    """
     chance = random.Random(20260302)
     return [_ordinary(chance, index) for index in range(count)]
 
