@@ -3,9 +3,8 @@
 import hashlib
 import hmac
 import secrets
-import threading
-from collections import deque
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,9 +13,11 @@ from typing import Protocol
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from mailrouter.tables import Login, Restriction, Role, User
+from mailrouter.store import Store
+from mailrouter.tables import Login, LoginTry, Restriction, Role, User
 
 SHORTEST_PASSWORD = 8  # NIST SP 800-63B 3.1.1.2
 LONGEST_PASSWORD = 1024  # more would only be work for argon2
@@ -217,44 +218,54 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-class Throttle:
-    """Limits guessing in this process: few tries for a name from an address, more for an address as a whole."""
+TRIES_FOR_NAME = 5
+TRIES_FOR_ADDRESS = 50  # a whole office may share one
+TRIES_WINDOW = timedelta(minutes=15)
 
-    FOR_NAME = 5
-    FOR_ADDRESS = 50  # a whole office may share one
-    WINDOW = timedelta(minutes=15)
-    MOST_KEYS = 10_000
 
-    def __init__(self) -> None:
-        self._tries: dict[tuple[str, str], deque[datetime]] = {}
-        self._lock = threading.Lock()
+def count_try(store: Store, name: str, address: str, now: datetime) -> timedelta:
+    """Count a try before a secret is looked at; how long to wait when there were too many, else zero.
 
-    def attempt(self, name: str, address: str, now: datetime) -> timedelta:
-        """Count a try before the password is looked at; how long to wait when there were too many, else zero."""
-        limits = {(_plain(name), address): self.FOR_NAME, ("", address): self.FOR_ADDRESS}
-        with self._lock:
-            if len(self._tries) >= self.MOST_KEYS:
-                self._sweep(now)
-            wait = max(self._wait(key, most, now) for key, most in limits.items())
-            if not wait:
-                for key in limits:
-                    self._tries.setdefault(key, deque()).append(now)
-            return wait
+    Few for a name from an address, more for an address as a whole; counted together for all nodes. Whoever has
+    to wait costs no writing.
+    """
+    limits = {_key(name, address): TRIES_FOR_NAME, _key("", address): TRIES_FOR_ADDRESS}
+    with store.read() as session:
+        known = session.exec(select(LoginTry).where(col(LoginTry.key).in_(limits))).all()
+    if wait := max((_wait(row, limits[row.key], now) for row in known), default=timedelta()):
+        return wait
+    with store.write() as session:
+        session.execute(delete(LoginTry).where(col(LoginTry.since) <= now - TRIES_WINDOW))
+        rows = [_tries(session, key, now) for key in limits]
+        wait = max(_wait(row, limits[row.key], now) for row in rows)
+        for row in rows:
+            row.tries += not wait
+    return wait
 
-    def _wait(self, key: tuple[str, str], most: int, now: datetime) -> timedelta:
-        tries = self._tries.get(key, deque())
-        while tries and tries[0] <= now - self.WINDOW:
-            tries.popleft()
-        return tries[0] + self.WINDOW - now if len(tries) >= most else timedelta()
 
-    def _sweep(self, now: datetime) -> None:
-        """Forget keys that no longer count; a flood of addresses costs the limit its memory, never the desk its own."""
-        alive = {key: tries for key, tries in self._tries.items() if tries and tries[-1] > now - self.WINDOW}
-        self._tries = alive if len(alive) < self.MOST_KEYS else {}
+def _wait(row: LoginTry, most: int, now: datetime) -> timedelta:
+    return max(row.since + TRIES_WINDOW - now, timedelta()) if row.tries >= most else timedelta()
 
-    def succeeded(self, name: str, address: str) -> None:
-        """A right password clears the name's tries, and its own one for the address."""
-        with self._lock:
-            self._tries.pop((_plain(name), address), None)
-            if shared := self._tries.get(("", address)):
-                shared.pop()
+
+def forget_tries(session: Session, name: str, address: str) -> None:
+    """A right password clears the name's tries, and its own one for the address."""
+    session.execute(delete(LoginTry).where(col(LoginTry.key) == _key(name, address)))
+    shared = session.get(LoginTry, _key("", address), with_for_update=True)
+    if shared is not None and shared.tries:
+        shared.tries -= 1
+
+
+def _tries(session: Session, key: str, now: datetime) -> LoginTry:
+    """The row of a key, locked."""
+    row = session.get(LoginTry, key, with_for_update=True)
+    if row is None:
+        with suppress(IntegrityError), session.begin_nested():  # somebody else may try just now
+            session.add(LoginTry(key=key, since=now, tries=0))
+            session.flush()
+        row = session.get_one(LoginTry, key, with_for_update=True)
+    return row
+
+
+def _key(name: str, address: str) -> str:
+    """A name may be a password in the wrong field: it is never kept as typed."""
+    return _hash(f"{_plain(name)}\0{address}")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -54,8 +54,6 @@ class Desk:
     settings: Settings
     organisation: Organisation
     clock: Callable[[], datetime]
-    throttle: auth.Throttle = field(default_factory=auth.Throttle)
-    link_throttle: auth.Throttle = field(default_factory=auth.Throttle)
 
     def __post_init__(self) -> None:
         self.zone = ZoneInfo(self.settings.city.timezone)

@@ -45,7 +45,7 @@ def log_in(
     _ = desk.language_of(request).gettext
     now = desk.clock()
     client = request.client.host if request.client else ""
-    if wait := desk.throttle.attempt(namn, client, now):
+    if wait := auth.count_try(desk.store, namn, client, now):
         minutes = math.ceil(wait.total_seconds() / 60)
         log.warning("login-throttled")
         said = desk.language_of(request).ngettext(
@@ -62,8 +62,8 @@ def log_in(
         log.info("login-refused")
         said = _("Fel namn eller lösenord. Kontrollera båda och försök igen.")
         return _form(request, desk, till, fault=said, name=namn, status=401)
-    desk.throttle.succeeded(namn, client)
     with desk.store.write() as session:
+        auth.forget_tries(session, namn, client)
         return _enter(request, desk, session, user, till)
 
 
