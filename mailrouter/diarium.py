@@ -60,6 +60,7 @@ class EventKind(StrEnum):
     RECEIPT = "receipt"
     PAUSED = "paused"
     RESUMED = "resumed"
+    RESCHEDULED = "rescheduled"
     LINKED = "linked"
     RESTRICTED = "restricted"
     READ = "read"

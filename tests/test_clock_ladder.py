@@ -207,6 +207,16 @@ def test_the_ladder_over_all_dates(due: date, created: int, days: int, kind: str
     assert walked == sorted({rung.at for rung in rungs})
 
 
+def test_the_next_rung_may_be_far_away() -> None:
+    """A number asked for after sixty working days, and a pause of half a year, are not forgotten."""
+    slow = config.Deadline(register_days=60, pause_weeks=26)
+    praise = ladder.policy_of(slow, None, "berom")
+    new = part(external_number="")
+    assert ladder.following(new, praise, OFFICE, local(date(2026, 3, 10))) == local(date(2026, 6, 1))
+    paused = part(paused_at=CONFIRMED)
+    assert ladder.following(paused, praise, OFFICE, CONFIRMED) == local(date(2026, 9, 1))
+
+
 @given(DATES, st.integers(1, 8), st.integers(0, 90))
 def test_the_answer_date_over_all_dates(arrived: date, weeks: int, paused: int) -> None:
     """A working day, no earlier than so many weeks and days, and less than a week later."""

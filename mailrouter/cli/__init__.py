@@ -21,6 +21,7 @@ ROOMS = {
     "units": "judging",
     "case": "decisions",
     "outbox": "decisions",
+    "deadlines": "clock",
     "reconcile": "proof",
     "verify": "proof",
     "user": "users",

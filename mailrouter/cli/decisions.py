@@ -10,7 +10,7 @@ from typing import Any
 import click
 from sqlmodel import Session
 
-from mailrouter import diarium, organisation, triage, undo
+from mailrouter import deadlines, diarium, organisation, triage, undo
 from mailrouter.cli.cases import case, outbox, summary
 from mailrouter.cli.common import config_option, echo_json, json_option, open_store
 from mailrouter.config import Settings
@@ -135,6 +135,25 @@ def answered(on: Decision, part: int) -> Case:
 def diarienummer(on: Decision, value: str, part: int) -> Case:
     """Keep the diarienummer under which a förvaltning registered its part."""
     return triage.set_diarienummer(on.session, on.case_id, part, value, **on.who)
+
+
+@decision("pause", 'pause 26-2223-G --part 1 --reason "väntar på medborgaren"')
+@PART
+@click.option("--reason", required=True, help="What is waited for.")
+def pause(on: Decision, part: int, reason: str) -> Case:
+    """Stop the answer clock of a förvaltning's part; nobody is reminded meanwhile."""
+    city = organisation.load(on.settings.classify.organisation)
+    return deadlines.pause(
+        on.session, on.case_id, part, reason=reason, settings=on.settings, organisation=city, **on.who
+    )
+
+
+@decision("resume", "resume 26-2223-G --part 1")
+@PART
+def resume(on: Decision, part: int) -> Case:
+    """Let the answer clock of a part run on; the answer date moves by the days it stood still."""
+    city = organisation.load(on.settings.classify.organisation)
+    return deadlines.resume(on.session, on.case_id, part, settings=on.settings, organisation=city, **on.who)
 
 
 @decision("noted", "noted 26-2223-G")

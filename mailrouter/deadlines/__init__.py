@@ -6,7 +6,21 @@ so summer time and New Year need no thought.
 
 from mailrouter.deadlines.desk import mark_waiting
 from mailrouter.deadlines.digests import forward_of
+from mailrouter.deadlines.moving import Move, recompute
 from mailrouter.deadlines.office import Office
+from mailrouter.deadlines.pause import ClockError, pause, resume
 from mailrouter.deadlines.remind import mark, remind_due, start
 
-__all__ = ["Office", "forward_of", "mark", "mark_waiting", "remind_due", "start"]
+__all__ = [
+    "ClockError",
+    "Move",
+    "Office",
+    "forward_of",
+    "mark",
+    "mark_waiting",
+    "pause",
+    "recompute",
+    "remind_due",
+    "resume",
+    "start",
+]

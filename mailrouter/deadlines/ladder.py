@@ -121,7 +121,8 @@ def due(part: Assignment, policy: Policy, office: Office, now: datetime) -> list
 
 def following(part: Assignment, policy: Policy, office: Office, now: datetime) -> datetime | None:
     """When the part is to be looked at next; None when nothing will come of its own."""
-    far = max(now, office.opening(part.answer_due)) + timedelta(days=policy.overdue_days + 14)
+    longest = policy.overdue_days + 2 * policy.register_days + 7 * (policy.pause_weeks + policy.delay_weeks) + 14
+    far = max(now, office.opening(part.answer_due)) + timedelta(days=longest)  # past the next rung, whichever it is
     moments = (rung.at for rung in rungs(part, policy, office, far) if rung.at > now)
     return min(moments, default=None)
 

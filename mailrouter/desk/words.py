@@ -151,6 +151,7 @@ _EVENTS = {
     EventKind.RECEIPT: N_("Ett automatiskt svar kom in och lades till ärendet"),
     EventKind.PAUSED: N_("Svarstiden pausades"),
     EventKind.RESUMED: N_("Svarstiden löper igen"),
+    EventKind.RESCHEDULED: N_("Svarsdatumet räknades om"),
     EventKind.LINKED: N_("Ärendet kopplades till ett tidigare"),
     EventKind.RESTRICTED: N_("Vem som får läsa ärendet ändrades"),
     EventKind.READ: N_("Ärendet lästes"),
@@ -169,6 +170,10 @@ def certainty(language: Language, probability: float) -> str:
 
 def event(_: Gettext, of: Event) -> str:
     """One event as a sentence without its details."""
+    if of.kind == EventKind.QUARANTINED and of.detail.get("reason"):
+        return _("Ärendet ställdes åt sidan")
+    if of.kind == EventKind.READ and of.detail.get("what") == "sensitive-numbers":
+        return _("Dolda nummer visades")
     known = of.kind in set(EventKind)
     return _(_EVENTS[EventKind(of.kind)]) if known else of.kind
 
