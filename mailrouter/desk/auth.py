@@ -37,13 +37,15 @@ class Act(StrEnum):
 
     SORT = "sort"  # confirm, close, release, reopen
     SETTLE = "settle"  # diarienummer, answered, fel förvaltning
+    OVERSEE = "oversee"  # managers' figures
+    ADMINISTER = "administer"  # users, and what the installation rests on
 
 
 MAY: dict[Role, frozenset[Act]] = {
     Role.SERVICEVAGLEDARE: frozenset({Act.SORT, Act.SETTLE}),
     Role.REGISTRATOR: frozenset({Act.SETTLE}),
-    Role.CHEF: frozenset(),
-    Role.ADMIN: frozenset({Act.SORT, Act.SETTLE}),
+    Role.CHEF: frozenset({Act.OVERSEE}),
+    Role.ADMIN: frozenset(Act),
 }
 
 
@@ -61,7 +63,7 @@ class Viewer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who is logged in. ``unit`` limits a registrator to the cases of that unit."""
+    """Somebody who is logged in. ``unit`` limits a registrator, or a manager who has one, to that unit's cases."""
 
     user_id: int
     name: str
@@ -77,7 +79,8 @@ class Visitor:
     @property
     def only_unit(self) -> str | None:
         """The one unit whose cases may be seen, or None for all: each nämnd is its own authority (OSL 8:1)."""
-        return self.unit if self.role is Role.REGISTRATOR else None
+        limited = self.role is Role.REGISTRATOR or (self.role is Role.CHEF and self.unit)
+        return self.unit if limited else None
 
 
 def create_user(

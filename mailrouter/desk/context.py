@@ -23,6 +23,7 @@ from mailrouter.desk.language import Language
 from mailrouter.desk.live import Live
 from mailrouter.letter.defects import EXPLAINED
 from mailrouter.organisation import Organisation
+from mailrouter.reports.statistics import Kept
 from mailrouter.store import Store
 
 STATIC = Path(__file__).parent / "static"
@@ -54,6 +55,8 @@ class Desk:
     settings: Settings
     organisation: Organisation
     clock: Callable[[], datetime]
+
+    overviews: Kept = field(default_factory=Kept)
 
     def __post_init__(self) -> None:
         self.zone = ZoneInfo(self.settings.city.timezone)

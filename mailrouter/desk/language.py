@@ -56,6 +56,15 @@ class Language:
         """0.874 as 87 %, never more sure than 99 % nor less than 1 %: a model knows neither."""
         return format_percent(min(max(share, 0.01), 0.99), format="0 %", locale=self._locale)
 
+    def exact_percent(self, share: float) -> str:
+        """A share of what has been counted: 0.874 as 87 %, and 0.998 as 99.8 %, since all it is not."""
+        close = 0 < share < 0.01 or 0.99 < share < 1
+        return format_percent(share, format="0.0 %" if close else "0 %", locale=self._locale)
+
+    def count(self, number: int) -> str:
+        """12345 as 12 345."""
+        return format_decimal(number, locale=self._locale)
+
     def size(self, octets: int) -> str:
         """A size as people say it, in steps of a thousand."""
         if octets < 1000:
