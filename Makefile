@@ -41,14 +41,14 @@ format: $(VENV)/test.stamp ## Format the code and mend what a linter can
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/test.stamp ## Measure doors and reader beside the best (docs/performance.md)
-	@deploy/debian-packages $(TEST_PACKAGES)
+	@deploy/debian-packages $(TEST_PACKAGES) fasttext
 	@$(BIN)/python -m bench
 
 docs: $(VENV)/run.stamp ## Write docs/settings.md from the settings
 	@$(BIN)/python -m mailrouter.settings_doc > docs/settings.md
 
 evaluate: $(VENV)/test.stamp ## Measure the suggestions on mails never trained on (docs/model.md)
-	@$(BIN)/python -m mailrouter.evaluate
+	@$(BIN)/python -m mailrouter.measuring
 
 lock: $(VENV)/test.stamp ## Pin the dependencies anew (hashes, no index address)
 	$(UV_COMPILE) pyproject.toml requirements/build.in -o requirements/run.lock

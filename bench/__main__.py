@@ -1,4 +1,4 @@
-"""``make bench``: measure beside Postfix and mbsync, print a table, fail when a ratio is below its floor."""
+"""``make bench``: measure beside Postfix, mbsync and fastText, print a table, fail when a ratio is below its floor."""
 
 import argparse
 import os
@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import accept, letters, pull
+from bench import accept, classify, letters, pull
 from bench.table import HEADER
 
-MEASURES = {"accept": accept.measure, "pull": pull.measure, "letters": letters.measure}
+MEASURES = {"accept": accept.measure, "pull": pull.measure, "letters": letters.measure, "classify": classify.measure}
 
 
 def main() -> None:

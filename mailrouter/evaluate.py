@@ -1,17 +1,12 @@
-"""How good the suggestions are, in figures a person can hold against a promise.
-
-``python -m mailrouter.evaluate`` prints them for the validation mails, which no shipped model has seen. The
-figures of cross-validation, with near-duplicates kept together, stand on the model's card.
-"""
+"""How good the suggestions are on labelled mails, in figures a person can hold against a promise."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 
-import click
 import numpy as np
 
-from mailrouter import classify, config, corpus, learning
+from mailrouter import classify, learning
 from mailrouter.classify.values import FLAGS, Verdict
 from mailrouter.corpus import Labelled
 from mailrouter.organisation import Organisation
@@ -102,28 +97,25 @@ def _share(answers: Iterable[bool]) -> float:
     return sum(listed) / len(listed) if listed else 1.0
 
 
+def unit_confusions(
+    classifier: classify.Classifier, rows: Sequence[Labelled], on: date
+) -> tuple[list[str], list[list[int]]]:
+    """Names of the units that are true or suggested, and how often each true one (row) got each suggested (column)."""
+    city = classifier.organisation
+    verdicts = classifier.classify([row.query for row in rows], on)
+    pairs = Counter((_unit_key(row.area, city), _units(one, city)[0]) for row, one in zip(rows, verdicts, strict=True))
+    keys = sorted({key for pair in pairs for key in pair}, key=lambda key: _unit_name(key, city))
+    return [_unit_name(key, city) for key in keys], [[pairs[true, found] for found in keys] for true in keys]
+
+
+def _unit_name(key: str, city: Organisation) -> str:
+    """A unit's name; of an area whose unit a place decides, its own."""
+    return city.units[key].name if key in city.units else city.areas[key].name if key in city.areas else "ingen"
+
+
 def table(figures: Mapping[str, float]) -> str:
     """The figures as aligned lines of per cent."""
     return "\n".join(f"{name:36} {value:6.1%}" for name, value in figures.items())
-
-
-@click.command()
-@click.option("--version", help="Model version to measure instead of the one in use.")
-@click.option("--confusions", default=15, show_default=True, help="How many of the commonest confusions are listed.")
-def main(version: str | None, confusions: int) -> None:
-    """Measure a model on the validation mails.
-
-    Example: python -m mailrouter.evaluate --confusions 30
-    """
-    settings = config.load().classify
-    classifier = classify.load(settings, version)
-    rows = corpus.validation(settings.models / "corpus")
-    today = datetime.now(UTC).date()
-    click.echo(f"{classifier.by}, {len(rows)} validation mails\n")
-    click.echo(table(measure(classifier, rows, today)))
-    click.echo("\nConfused most often (true -> suggested):")
-    for (true, found), count in confused(classifier, rows, today)[:confusions]:
-        click.echo(f"{count:3}  {true} -> {found}")
 
 
 def confused(classifier: classify.Classifier, rows: Sequence[Labelled], on: date) -> list[tuple[tuple[str, str], int]]:
@@ -133,7 +125,3 @@ def confused(classifier: classify.Classifier, rows: Sequence[Labelled], on: date
         (row.area, verdict.area) for row, verdict in zip(rows, verdicts, strict=True) if row.area != verdict.area
     )
     return pairs.most_common()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,10 @@
 """Fit the linear model and say honestly what it reached: scikit-learn in, plain arrays out.
 
 Every head (area, kind, each flag) is linear in the same features. An ensemble of linear models is again
-linear, so the shipped model is one matrix however many learners voted.
+linear, so the shipped model is one matrix however many learners voted. Beside it stands a small network for areas.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,10 @@ from sklearn.model_selection import GroupKFold
 from sklearn.naive_bayes import ComplementNB
 from sklearn.svm import LinearSVC
 
+from mailrouter import network
 from mailrouter.classify.model import softmax
 from mailrouter.classify.trust import Trust
+from mailrouter.network import Network
 
 Array = NDArray[Any]
 CORES = 2
@@ -32,6 +34,7 @@ _C = 1.0
 _NEVER = -3.0  # the margin of a label without examples
 _BAYES_SHARE = 0.3  # of the standard deviation of the margins; more costs top-1, less costs top-3
 _FAMILY_SHARE = 0.5  # likewise; it lifts the unit's top-1 by one or two points, and more costs top-3
+_NETWORK_SHARE = 0.4  # likewise, of all of them together
 _SNIPPETS = (0.1, 0.4)  # long indirect mails want the snippets light, short plain ones want them heavy
 
 
@@ -65,8 +68,20 @@ class Examples:
         return np.where(self.snippet, snippet_weight, 1.0)
 
 
-def fit_areas(examples: Examples, families: Array) -> Planes:
-    """The ensemble for many classes with few examples each: margins, a naive Bayes and the families, as one matrix.
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Linear models as one layer, and a small network whose scores are added."""
+
+    planes: Planes
+    network: Network
+
+    def scores(self, matrix: csr_matrix) -> Array:
+        """Texts x labels."""
+        return self.planes.scores(matrix) + self.network.scores(matrix)
+
+
+def fit_areas(examples: Examples, families: Array) -> Ensemble:
+    """The ensemble for many classes with few examples each: margins, a naive Bayes and the families, and a network.
 
     ``families`` gives each area's family, today the unit it leads to: areas of one unit are easily taken for each
     other, and a family has examples enough to be told apart as a whole.
@@ -88,7 +103,10 @@ def fit_areas(examples: Examples, families: Array) -> Planes:
     sample = examples.matrix[:: max(1, examples.matrix.shape[0] // 4000)]
     spreads = [plane.scores(sample).std() for plane in (mean, likelihood, family)]
     shares = [1.0, _BAYES_SHARE * spreads[0] / spreads[1], _FAMILY_SHARE * spreads[0] / spreads[2]]
-    return _sum([mean, likelihood, family], shares)
+    planes = _sum([mean, likelihood, family], shares)
+    hidden = network.fit(examples.matrix, examples.labels, weights, examples.count).scaled(1.0)
+    share = _NETWORK_SHARE * planes.scores(sample).std() / max(hidden.scores(sample).std(), 1e-6)
+    return Ensemble(planes, hidden.scaled(share))
 
 
 def _sum(planes: Sequence[Planes], shares: Sequence[float]) -> Planes:
@@ -100,7 +118,7 @@ def _sum(planes: Sequence[Planes], shares: Sequence[float]) -> Planes:
     )
 
 
-def fit_binary(examples: Examples, cost: float = 0.05) -> Planes:
+def fit_binary(examples: Examples, cost: float) -> Planes:
     """One plane for yes or no; rare labels are weighed up."""
     weights = examples.weights(sum(_SNIPPETS) / 2)
     positive = weights[examples.labels == 1].sum() / weights.sum()
@@ -151,14 +169,18 @@ def near_duplicates(matrix: csr_matrix, labels: Array) -> Array:
     return groups
 
 
+def folds(groups: Array, tested: Array) -> Iterator[tuple[Array, Array]]:
+    """The rows to teach each fold, and the places in ``tested`` of those it is tried on."""
+    for _, held in GroupKFold(n_splits=_FOLDS).split(tested, groups=groups[tested]):
+        yield np.setdiff1d(np.arange(len(groups)), tested[held]), held
+
+
 def out_of_fold(examples: Examples, groups: Array, tested: Array, fit: Any) -> Array:
     """Scores of the rows in ``tested``, each from a model that never saw their group; other rows only teach."""
     scores: Array | None = None
-    for _, held in GroupKFold(n_splits=_FOLDS).split(tested, groups=groups[tested]):
-        test = tested[held]
-        teach = np.setdiff1d(np.arange(len(groups)), test)
-        plane: Planes = fit(examples.part(teach))
-        found = plane.scores(examples.matrix[test])
+    for teach, held in folds(groups, tested):
+        plane: Planes | Ensemble = fit(examples.part(teach))
+        found = plane.scores(examples.matrix[tested[held]])
         if scores is None:
             scores = np.zeros((len(tested), found.shape[1]))
         scores[held] = found

@@ -45,6 +45,25 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """A small network for the first head, beside the linear layer: one hidden layer over the commoner features."""
+
+    kept: NDArray[np.int32]  # the features it looks at, sorted
+    inward: NDArray[np.int8]  # kept x hidden
+    scale: NDArray[np.float32]  # one step of int8, for each hidden value
+    bias: NDArray[np.float32]
+    outward: NDArray[np.float32]  # hidden x labels
+    last: NDArray[np.float32]
+
+    def scores(self, columns: NDArray[np.intp], values: NDArray[np.float32]) -> Scores:
+        """What is added to the first head's scores of one text."""
+        places = np.minimum(np.searchsorted(self.kept, columns), max(len(self.kept) - 1, 0))
+        known = self.kept[places] == columns if len(self.kept) else np.zeros(len(columns), dtype=bool)
+        raised = values[known] @ self.inward[places[known]].astype(np.float32) * self.scale + self.bias
+        return np.asarray(np.maximum(raised, 0) @ self.outward + self.last, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One linear layer with several heads. ``heads`` names each head's labels, in the order of the columns."""
 
@@ -54,6 +73,7 @@ class Model:
     weights: NDArray[np.int8]  # features x all labels
     scale: NDArray[np.float32]  # one step of int8, for each label
     intercept: NDArray[np.float32]
+    hidden: Hidden | None  # None in versions made before there was one
 
     def locate(self, found: Grams) -> Located:
         """A text as columns of this model."""
@@ -62,10 +82,12 @@ class Model:
     def scores(self, texts: Sequence[Located]) -> dict[str, Scores]:
         """For each head, texts x labels: distances from the separating planes."""
         table = np.empty((len(texts), len(self.scale)), dtype=np.float32)
+        first = len(next(iter(self.heads.values())))
         for row, located in enumerate(texts):
             columns, values = located.row()
-            table[row] = values @ self.weights[columns].astype(np.float32)
-        table = table * self.scale + self.intercept
+            table[row] = values @ self.weights[columns].astype(np.float32) * self.scale + self.intercept
+            if self.hidden is not None:
+                table[row, :first] += self.hidden.scores(columns, values)
         split, start = {}, 0
         for head, labels in self.heads.items():
             split[head] = table[:, start : start + len(labels)]
@@ -92,9 +114,9 @@ def softmax(scores: NDArray[Any], temperature: float) -> NDArray[Any]:
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
 
-def quantised(weights: NDArray[Any], least: float) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights as int8 with one scale a column; those below ``least`` of the column's largest step become zero."""
-    scale = np.maximum(np.abs(weights).max(axis=0) / 127, 1e-9).astype(np.float32)
+def quantised(weights: NDArray[Any], least: float, steps: int = 127) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Weights as int8 of at most ``steps`` with one scale a column; those smaller than ``least`` become zero."""
+    scale = np.maximum(np.abs(weights).max(axis=0) / steps, 1e-9).astype(np.float32)
     kept = np.where(np.abs(weights) < least, 0, weights)
     return np.rint(kept / scale).astype(np.int8), scale
 
@@ -123,7 +145,19 @@ def load(models: Path, version: str | None = None) -> Model:
             weights=arrays["weights"],
             scale=arrays["scale"],
             intercept=arrays["intercept"],
+            hidden=_hidden(arrays) if "hidden_kept" in arrays else None,
         )
+
+
+def _hidden(arrays: Mapping[str, NDArray[Any]]) -> Hidden:
+    return Hidden(
+        kept=arrays["hidden_kept"],
+        inward=arrays["hidden_inward"],
+        scale=arrays["hidden_scale"],
+        bias=arrays["hidden_bias"],
+        outward=arrays["hidden_outward"].astype(np.float32),
+        last=arrays["hidden_last"],
+    )
 
 
 def load_card(folder: Path) -> ModelCard:
