@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 
 import pytest
 from sqlmodel import select
 
-from mailrouter import check, diarium, restrictions
+from mailrouter import check, compose, diarium, restrictions, triage
 from mailrouter.classify.values import Candidate, Verdict
 from mailrouter.config import Settings
 from mailrouter.config import Store as StoreSettings
@@ -16,9 +18,10 @@ from mailrouter.desk.trays import Tray
 from mailrouter.diarium import EventKind
 from mailrouter.restrictions import needed
 from mailrouter.store import Store
-from mailrouter.tables import Event, Login, LoginTry, Restriction, Role, User
+from mailrouter.tables import Dispatch, Event, Login, LoginTry, RawMail, Restriction, Role, User
+from mailrouter.triage import Choice
 from tests.clock import NOW
-from tests.desk import STREETS, Person, WordClassifier, hire, letter, open_desk, receive
+from tests.desk import STREETS, Person, WordClassifier, city, hire, letter, open_desk, receive
 
 SECRET = "Trasig lampa hos visselblåsaren"
 ALL = [restriction.value for restriction in Restriction]
@@ -219,3 +222,37 @@ def test_an_address_tries_only_so_many_names(db: Store) -> None:
     assert not auth.count_try(db, "eva", "192.0.2.1", NOW + auth.TRIES_WINDOW)
     with db.read() as session:
         assert len(session.exec(select(LoginTry)).all()) == 4
+
+
+def test_a_forward_of_protected_data_tells_nothing_of_the_person(db: Store) -> None:
+    """Neither Subject, note nor arende.json; only the original itself, which the förvaltning has to have."""
+    (number,) = receive(db, letter("Trasig lampa hos Anna", sender="Anna Berg <anna@post.example>"))
+    with db.write() as session:
+        case = diarium.find(session, number)
+        protected = Restriction.SKYDDAD
+        restrictions.change(session, case.id, protected, reason="Ringde", seen=None, actor="eva", now=NOW)
+        triage.confirm(
+            session,
+            case.id,
+            [Choice(STREETS)],
+            seen=None,
+            actor="eva",
+            now=NOW,
+            organisation=city(),
+            settings=Settings(),
+        )
+        part = triage.assignments(session, case.id)[0]
+        dispatch = session.exec(select(Dispatch).where(Dispatch.assignment_id == part.id)).one()
+        mail = triage.opening_mail(session, case.id)
+        original = session.get_one(RawMail, mail.id).octets
+        octets = compose.forward(case, part, dispatch, original, Settings(), city())
+    said = message_from_bytes(octets.replace(original, b""), policy=policy.default)
+    assert isinstance(said, EmailMessage)
+    assert said["Subject"] == f"[{number}] {diarium.PUBLIC_SUBJECT}"
+    texts = [one.get_content() for one in said.walk() if one.get_content_type() == "text/plain"]
+    texts += [one.get_content().decode() for one in said.walk() if one.get_content_type() == "application/json"]
+    texts = [text for text in texts if text.strip()]
+    assert len(texts) == 2
+    for text in (*texts, str(said.items())):
+        assert "anna" not in text.lower()
+        assert "Berg" not in text
