@@ -13,7 +13,22 @@ from mailrouter.config import Settings
 from mailrouter.desk import errors
 from mailrouter.desk.api import create_api, problems
 from mailrouter.desk.context import STATIC, Desk
-from mailrouter.desk.pages import acts, case, events, files, guide, health, links, login, queue, status, templates
+from mailrouter.desk.pages import (
+    acts,
+    admin,
+    case,
+    events,
+    files,
+    guide,
+    health,
+    links,
+    login,
+    overview,
+    queue,
+    status,
+    templates,
+    users,
+)
 from mailrouter.desk.safety import Safety
 from mailrouter.organisation import Organisation
 from mailrouter.store import Store
@@ -68,7 +83,8 @@ def create_app(
     app = FastAPI(title="mailrouter", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = Desk(store, settings, organisation, clock)
     app.mount("/static", _Kept(directory=STATIC), name="static")
-    for room in (health, login, links, status, queue, events, guide, templates, files, acts, case):
+    pages = (health, login, links, status, queue, events, guide, templates, files, acts, case, overview, users, admin)
+    for room in pages:
         app.include_router(room.router)
     errors.install(app)
     app.add_middleware(_Programs, api=create_api(app.state.desk))
