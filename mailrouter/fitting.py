@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mailrouter import learning, review
+from mailrouter import learning
 from mailrouter.classify import features, model
 from mailrouter.classify import text as texts
 from mailrouter.classify.rules import Rules, Seen
@@ -20,7 +20,6 @@ from mailrouter.corpus import Labelled
 from mailrouter.learning import Examples, Planes
 from mailrouter.network import Network
 from mailrouter.organisation import Organisation
-from mailrouter.review import Doubt
 
 Progress = Callable[[str], None]
 Figures = dict[str, float]
@@ -68,9 +67,9 @@ class Fitted:
     planes: Sequence[Planes]
     network: Network  # added to the first of the planes
     heads: Mapping[str, tuple[str, ...]]
-    doubts: Sequence[Doubt]  # labels that a person should look at again
     learnt: Lessons
     scores: NDArray[Any]  # of the areas, out of fold, for the tested rows
+    likely: NDArray[Any]  # the probabilities they give
 
 
 def lessons(rows: Sequence[Labelled], city: Organisation) -> Lessons:
@@ -116,11 +115,8 @@ def fit(rows: Sequence[Labelled], city: Organisation, known: Rules, progress: Pr
         thresholds=thresholds,
     )
     heads = {"area": learnt.areas, "kind": KINDS, "flag": FLAGS}
-    progress("söker märkningar som inget liknande mejl håller med om")
-    tested = [rows[int(index)] for index in learnt.tested]
-    found = review.doubts(tested, learnt.examples.matrix[learnt.tested], labels, likely, learnt.areas)
     planes = [areas.planes, kind_plane, *flag_planes]
-    return Fitted(card, learnt.vocabulary, planes, areas.network, heads, found, learnt, scores)
+    return Fitted(card, learnt.vocabulary, planes, areas.network, heads, learnt, scores, likely)
 
 
 def area_scores(learnt: Lessons) -> NDArray[Any]:

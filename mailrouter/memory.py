@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from mailrouter.classify import Classifier, Query
+from mailrouter.classify import Classifier, Query, encoder, model
 from mailrouter.classify.similar import NOTHING, Cases, Earlier, Stems
 from mailrouter.classify.values import Verdict
 from mailrouter.corpus import Labelled
@@ -105,10 +106,19 @@ class Memory:
         self._last: int | None = None
         self._seen: set[int] = set()
 
-    def use(self, classifier: Classifier) -> None:
-        """Suggest with another classifier from now on; ``refresh`` remembers anew, since it knows other words."""
+    def take_up(self, models: Path) -> str | None:
+        """Suggest with the version that is in use in ``models``; its name when it is another one than until now.
+
+        ``refresh`` then remembers anew, since another model knows other words. Raises ModelError or EncoderError, and
+        nothing changes.
+        """
+        version = model.current_version(models)
+        if version == self.classifier.model.card.version:
+            return None
+        classifier = self.classifier.with_model(model.load(models, version), encoder.dense_of(models, version))
         with self._lock:
             self._start(classifier)
+        return version
 
     def classify(self, queries: Sequence[Query], on: date) -> list[Verdict]:
         """One verdict a query, in their order."""

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mailrouter import classify, config, corpus, evaluate, fitting, organisation, review
-from mailrouter.classify import model, rules
+from mailrouter import classify, config, corpus, evaluate, fitting, organisation, review, stacking
+from mailrouter.classify import encoder, model, rules
+from mailrouter.classify import text as texts
 from mailrouter.corpus import Labelled
 from mailrouter.fitting import Fitted, Progress
 from mailrouter.network import Network
+from mailrouter.review import Doubt
 
 _RECENT = timedelta(weeks=3)  # the confirmed cases of so long are not learnt from: a new version is judged on them
 _ENOUGH = 50  # confirmed cases that can judge; with fewer in all, the validation mails judge instead
@@ -41,9 +43,38 @@ def train(
     rows = corpus.seed(settings.models / "corpus", city) + corpus.words(settings.models / "corpus", city) + teach
     made = fitting.fit(rows, city, rules.load(settings.rules, city), progress, now=now)
     version = _write(settings.models, made)
-    review.write(settings.models / version, made.doubts)
+    progress("söker märkningar som inget liknande mejl håller med om")
+    review.write(settings.models / version, _doubts(made))
+    _ask_encoder(settings.models, version, made, progress)
     judged_on = _unseen(settings.models, held) or corpus.validation(settings.models / "corpus")
     return _judge(settings, version, judged_on, progress, now)
+
+
+def _doubts(made: Fitted) -> list[Doubt]:
+    learnt = made.learnt
+    tested = [learnt.rows[int(index)] for index in learnt.tested]
+    labels = learnt.examples.labels[learnt.tested]
+    return review.doubts(tested, learnt.examples.matrix[learnt.tested], labels, made.likely, learnt.areas)
+
+
+def _ask_encoder(models: Path, version: str, made: Fitted, progress: Progress) -> None:
+    """Add the second opinion of the operator's encoder to a version, where there is one and it helps."""
+    second = encoder.load(models)
+    if second is None:
+        return
+    learnt = made.learnt
+    progress(f"frågar kodaren {second.manifest.name} om {len(learnt.rows)} mejl")
+    vectors = second.encode_cached([texts.readable(row.query.subject, row.query.body) for row in learnt.rows])
+    stacked = stacking.stack(learnt.examples, learnt.groups, learnt.tested, made.scores, vectors)
+    if stacked is None:
+        progress("kodaren hjälper inte och lämnas utanför")
+        return
+    temperature, _, trust, curve, figures = fitting.calibration(learnt, stacked.scores)
+    calibrated = {"temperature": temperature, "trust": asdict(trust), "curve": curve}
+    encoder.save_dense(models / version, second.manifest, stacked.planes.weights, stacked.planes.intercept, calibrated)
+    card = model.load_card(models / version)
+    measures = {f"out of fold with the encoder, {name}": round(value, 4) for name, value in figures.items()}
+    model.save_card(models / version, replace(card, measures=dict(card.measures) | measures))
 
 
 def use(models: Path, version: str) -> None:

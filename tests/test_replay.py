@@ -180,7 +180,7 @@ def test_how_far_the_promise_reaches(city: Organisation) -> None:
     tally = Tally(city, 0.75, "regler x", with_truth=True)
     for likely, unit in [(0.9, "stadsmiljoforvaltningen"), (0.8, "x"), (0.7, "stadsmiljoforvaltningen"),
                          (0.6, "stadsmiljoforvaltningen"), (0.5, "x")]:  # fmt: skip
-        tally.add(replace(JUDGED, probability=likely), Answer(unit, None))
+        tally.add(replace(JUDGED, unit_probability=likely), Answer(unit, None))
     assert tally.curve() == [(0.2, 1.0), (0.4, 0.5), (0.6, 2 / 3), (0.8, 0.75), (1.0, 0.6)]
     assert tally.best_coverage() == 0.8
 

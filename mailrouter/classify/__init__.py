@@ -17,12 +17,14 @@ _HUMAN = {Nature.HUMAN, Nature.FORM}
 def load(settings: config.Classify, version: str | None = None) -> Classifier:
     """Read everything a suggestion needs; ``version`` chooses another model than the one in use.
 
-    Raises OrganisationError, RuleError or ModelError with sentences that name file and fault.
+    Raises OrganisationError, RuleError, ModelError or EncoderError with sentences that name file and fault.
     """
-    from mailrouter.classify import model, rules  # noqa: PLC0415 (numpy only where a suggestion is made)
+    from mailrouter.classify import encoder, model, rules  # noqa: PLC0415 (numpy only where a suggestion is made)
 
     city = organisation.load(settings.organisation)
-    return Classifier(city, rules.load(settings.rules, city), model.load(settings.models, version), settings.promise)
+    known = rules.load(settings.rules, city)
+    found = model.load(settings.models, version)
+    return Classifier(city, known, found, settings.promise, encoder.dense_of(settings.models, found.card.version))
 
 
 def query_of(letter: Letter, key: str = "") -> Query:

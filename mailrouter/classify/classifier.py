@@ -16,6 +16,7 @@ from mailrouter.organisation import Organisation
 if TYPE_CHECKING:  # numpy is loaded only with the model
     from numpy.typing import NDArray
 
+    from mailrouter.classify.encoder import Dense
     from mailrouter.classify.features import Grams, Located
     from mailrouter.classify.model import Model, Scores
     from mailrouter.classify.similar import Index, Stems, Telling
@@ -38,13 +39,23 @@ _EMPTY = frozenset(_GREETING.split())
 class Classifier:
     """Suggests area, unit, kind, district and flags. Holds nothing but what was read at the start."""
 
-    def __init__(self, organisation: Organisation, rules: Rules, model: "Model", promise: float = PROMISE) -> None:
+    def __init__(
+        self,
+        organisation: Organisation,
+        rules: Rules,
+        model: "Model",
+        promise: float = PROMISE,
+        dense: "Dense | None" = None,
+    ) -> None:
+        """``dense`` is the second opinion of an encoder, where the operator has one."""
         self.organisation = organisation
         self.rules = rules
-        self.model = model
+        self.model = model = model if dense is None else dense.calibrate(model)
+        self.dense = dense
         self.promise = promise  # of what is called sure, at least this share goes to the right unit
         self._threshold = model.card.threshold(promise)
-        self.by = f"regler {rules.digest}, modell {model.card.version}"
+        second = f", kodare {dense.by}" if dense is not None else ""
+        self.by = f"regler {rules.digest}{second}, modell {model.card.version}"
 
     def classify(self, queries: Sequence[Query], on: date, earlier: "Index | None" = None) -> list[Verdict]:
         """One verdict a query, in their order; ``on`` is the day whose organisation answers.
@@ -56,9 +67,9 @@ class Classifier:
             verdicts += self._batch(queries[start : start + _BATCH], on, earlier)
         return verdicts
 
-    def with_model(self, model: "Model") -> "Classifier":
+    def with_model(self, model: "Model", dense: "Dense | None") -> "Classifier":
         """The same city and rules with another model."""
-        return Classifier(self.organisation, self.rules, model, self.promise)
+        return Classifier(self.organisation, self.rules, model, self.promise, dense)
 
     def stems(self, query: Query) -> "Stems":
         """What a mail is known again by, as a confirmed case of which later mails are told."""
@@ -74,6 +85,8 @@ class Classifier:
         grams = [_grams(query) for query in queries]
         located = [self.model.locate(found) for found in grams]
         scores = self.model.scores(located)
+        if self.dense is not None:
+            scores["area"] = scores["area"] + self.dense.scores([_readable(query) for query in queries])
         return [
             self._verdict(
                 query, located[row], {head: table[row] for head, table in scores.items()}, on, earlier, grams[row]
@@ -110,9 +123,7 @@ class Classifier:
                 *self._place_reason(finding, candidates[0]),
                 *(self._similar(query, grams, likely, earlier) if earlier is not None else ()),
             ),
-            abstain=language not in _LEARNT
-            or not _says_something(located.words)
-            or certainty < self._threshold,
+            abstain=language not in _LEARNT or not _says_something(located.words) or certainty < self._threshold,
             by=self.by,
             unit_probability=round(certainty, 4),
         )
@@ -217,7 +228,11 @@ class Classifier:
 def _grams(query: Query) -> "Grams":
     from mailrouter.classify import features  # noqa: PLC0415 (numpy only where a suggestion is made)
 
-    return features.grams(texts.readable(query.subject, query.body))
+    return features.grams(_readable(query))
+
+
+def _readable(query: Query) -> str:
+    return texts.readable(query.subject, query.body)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,13 +1,17 @@
 """Commands around the suggestion: suggest, train, model, units."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from sqlalchemy import func
+from sqlmodel import col, select
 
 from mailrouter import classify as classifying
 from mailrouter import config, letter, organisation
@@ -17,6 +21,7 @@ from mailrouter.cli.common import config_option, echo_json, echo_table, json_opt
 from mailrouter.config import ConfigError
 from mailrouter.corpus import Labelled
 from mailrouter.store import connect_existing
+from mailrouter.tables import Case
 
 
 @click.command(
@@ -82,13 +87,19 @@ def train(config_file: Path | None, seed_only: bool) -> None:
 
     Learns from the seed corpus and the confirmed cases; the new version is used if it is better.
     """
-    from mailrouter import training  # noqa: PLC0415 (scikit-learn takes its time)
+    from mailrouter import review, training  # noqa: PLC0415 (scikit-learn takes its time)
 
     settings = load(config_file)
     confirmed = [] if seed_only else _confirmed(settings)
     card = training.train(settings.classify, confirmed, click.echo, now=datetime.now(UTC))
     used = "is in use" if card.measures["used"] else "is not used: the one in use is as good or better"
     click.echo(f"Model {card.version} {used}. Its card: {settings.classify.models / card.version / 'card.json'}")
+    if found := review.read(settings.classify.models / card.version):
+        by_people = sum(doubt.source == "confirmed" for doubt in found)
+        click.echo(
+            f"{len(found)} labels disagree with everything similar, {by_people} of them confirmed cases; "
+            f"`mailrouter model review {card.version}` lists them."
+        )
 
 
 @click.group()
@@ -96,24 +107,79 @@ def model() -> None:
     """Model versions: list them, choose one."""
 
 
-@model.command("list", epilog="Example: mailrouter model list")
+@model.command("list", epilog="Example: mailrouter model list --register")
+@click.option("--register", is_flag=True, help="Count the register's suggestions by version; reads every case.")
 @config_option
 @json_option
-def list_models(config_file: Path | None, as_json: bool) -> None:
-    """List the model versions with what they reached; the one in use is marked."""
+def list_models(register: bool, config_file: Path | None, as_json: bool) -> None:
+    """List the model versions with what they reached; the one in use is marked.
+
+    With --register also those that made suggestions and whose card is gone.
+    """
     from mailrouter.classify.model import current_version, load_card  # noqa: PLC0415 (as above)
 
-    folder = config.load(config_file).classify.models
+    settings = config.load(config_file)
+    folder = settings.classify.models
     current = current_version(folder)
     cards = [load_card(card.parent) for card in sorted(folder.glob("*/card.json"))]
     rows = [
-        {"version": card.version, "in_use": card.version == current, "made_at": card.made_at, **card.measures}
+        {
+            "version": card.version,
+            "in_use": card.version == current,
+            "card": True,
+            "made_at": card.made_at,
+            **card.measures,
+        }
         for card in cards
     ]
+    columns = ["version", "in_use", "card", "made_at"]
+    if register:
+        counts = _suggestions(settings)
+        rows += [
+            {"version": version, "in_use": False, "card": False, "made_at": None}
+            for version in sorted(counts.keys() - {card.version for card in cards})
+        ]
+        rows = [row | {"suggestions": counts[str(row["version"])]} for row in rows]
+        columns.append("suggestions")
     if as_json:
         echo_json(rows)
     else:
-        echo_table([row | {"in_use": "yes" if row["in_use"] else ""} for row in rows], ("version", "in_use", "made_at"))
+        words = {True: "yes", False: ""}
+        shown = [row | {"in_use": words[bool(row["in_use"])], "card": "yes" if row["card"] else "gone"} for row in rows]
+        echo_table(shown, columns)
+
+
+def _suggestions(settings: config.Settings) -> Counter[str]:
+    """How many of the register's suggestions each model version made."""
+    counts: Counter[str] = Counter()
+    by = col(Case.suggestion)["by"].as_string()
+    with connect_existing(settings.store).read() as session:
+        for named, count in session.exec(select(by, func.count()).where(by.is_not(None)).group_by(by)):
+            counts[named.rpartition("modell ")[2]] += count
+    return counts
+
+
+@model.command("review", epilog="Example: mailrouter model review    Look at a case: mailrouter case show 26-2223-P")
+@click.argument("version", default="")
+@config_option
+@json_option
+def review_labels(version: str, config_file: Path | None, as_json: bool) -> None:
+    """List labels that disagree with everything similar, by VERSION (the one in use by default).
+
+    A person decides: a wrong decision is decided anew at the desk, and the next training learns from that.
+    """
+    from mailrouter import review  # noqa: PLC0415 (as above)
+    from mailrouter.classify.model import current_version, load_card  # noqa: PLC0415
+
+    folder = config.load(config_file).classify.models
+    found = review.read(folder / load_card(folder / (version or current_version(folder))).version)
+    rows = [asdict(doubt) for doubt in found]
+    if as_json:
+        echo_json(rows)
+    elif rows:
+        echo_table(rows, ("source", "id", "area", "similar", "suggested", "probability"))
+    else:
+        click.echo("No label disagrees with everything similar.")
 
 
 @model.command("use", epilog="Example: mailrouter model use 2026-11-22-5a96a2")

@@ -31,7 +31,8 @@ class Judged:
     language: str = ""
     areas: tuple[str, ...] = ()  # the first three candidates
     units: tuple[str | None, ...] = ()
-    probability: float = 0.0
+    probability: float = 0.0  # of the area
+    unit_probability: float = 0.0  # what decides whether it is sure
     sure: bool = False
     kind: str = ""
     district: str | None = None
@@ -109,6 +110,7 @@ def _judged(piece: Piece, found: letter.Letter, verdict: Verdict | None) -> Judg
         areas=tuple(candidate.area for candidate in first),
         units=tuple(candidate.unit for candidate in first),
         probability=verdict.probability,
+        unit_probability=verdict.unit_probability,
         sure=not verdict.abstain,
         kind=verdict.kind,
         district=verdict.district,

@@ -142,7 +142,7 @@ class Tally:
         self.unit_three.add(true in judged.units)
         self.by_unit[true].add(right)
         self.unit_confusions.add(true, suggested, _name(judged))
-        self.fine[min(int(judged.probability * _FINE), _FINE - 1)].add(right)
+        self.fine[min(int(judged.unit_probability * _FINE), _FINE - 1)].add(right)
         if judged.sure:
             self.unit_sure.add(right)
             self.by_unit_sure[true].add(right)
