@@ -8,13 +8,13 @@ from datetime import datetime
 
 from sqlmodel import Session, select
 
-from mailrouter import diarium, number, replies, triage
+from mailrouter import diarium, number, repeats, replies, triage
 from mailrouter.config import Settings
 from mailrouter.diarium import DiariumError, EventKind
 from mailrouter.letter import Nature
 from mailrouter.organisation import Organisation
 from mailrouter.replies import Reply, Understood
-from mailrouter.tables import Assignment, AssignmentState, Case, CaseLink, Dispatch, Mail
+from mailrouter.tables import Assignment, AssignmentState, Case, Dispatch, Mail
 
 
 def take_reply(
@@ -49,9 +49,14 @@ def take_reply(
 
 
 def take_robot(session: Session, case: Case, mail: Mail, nature: Nature, now: datetime) -> None:
-    """An automatic answer is a receipt: it is kept, meets no deadline and asks for nobody (RFC 3834 2)."""
+    """An automatic answer is a receipt: it is kept, meets no deadline and asks for nobody (RFC 3834 2).
+
+    Our own mail that comes back is one, too, and ends there; whoever set up that loop must be told.
+    """
     detail = {"mail": mail.id, "nature": nature.value, "sender": mail.sender, "answers": mail.dispatch_id}
     diarium.record(session, case, EventKind.RECEIPT, actor="mailrouter", now=now, detail=detail)
+    if nature is Nature.OWN:
+        case.attention = "Vårt eget mejl kom tillbaka: mottagarens brevlåda skickar det vidare hit. Be dem ändra det."
 
 
 def link_named(session: Session, case: Case, subject: str, now: datetime) -> list[str]:
@@ -62,13 +67,8 @@ def link_named(session: Session, case: Case, subject: str, now: datetime) -> lis
     linked = []
     for named in number.find_numbers(subject):
         earlier = session.exec(select(Case).where(Case.number == named)).first()
-        if earlier is None or earlier.id == case.id or session.get(CaseLink, (case.id, earlier.id)) is not None:
-            continue
-        why = f"Ämnesraden nämner {named}."
-        session.add(CaseLink(case_id=case.id, earlier_id=earlier.id, why=why, at=now))
-        detail = {"earlier": named, "why": why}
-        diarium.record(session, case, EventKind.LINKED, actor="mailrouter", now=now, detail=detail)
-        linked.append(named)
+        if earlier is not None and repeats.link(session, case, earlier, f"Ämnesraden nämner {named}.", now):
+            linked.append(named)
     return linked
 
 

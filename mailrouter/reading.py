@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlmodel import Session, col, select
 
-from mailrouter import bounces, citizen, diarium, homecoming, letter, replies, restrictions, search
+from mailrouter import bounces, citizen, diarium, homecoming, letter, repeats, replies, restrictions, search
 from mailrouter.classify import Query, query_of
 from mailrouter.classify.values import Verdict
 from mailrouter.config import Settings
@@ -154,11 +154,12 @@ def _keep(
         _suggest(session, case, verdict, now)
     else:
         case.attention = "Inget förslag kunde göras. Läs mejlet och välj förvaltning själv."
-    if mail.disposition is Disposition.CASE and read.readable:
-        homecoming.link_named(session, case, mail.subject, now)
-        _meet_citizen(session, case, mail, read, settings, now)
-    if mail.disposition is not Disposition.JOINED:
+    if mail.disposition is not Disposition.JOINED:  # first: what follows depends on who may see it
         restrictions.restrict_if_needed(session, case, verdict, f"{case.subject}\n{read.text}", now)
+    if mail.disposition is Disposition.CASE and read.readable:
+        _meet_citizen(session, case, mail, read, settings, now)
+        homecoming.link_named(session, case, mail.subject, now)
+        repeats.link_like(session, case, mail, settings.deadline.repeat_days, now)
     search.index(session, case)
 
 

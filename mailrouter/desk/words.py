@@ -174,6 +174,12 @@ def event(_: Gettext, of: Event) -> str:
         return _("Ärendet ställdes åt sidan")
     if of.kind == EventKind.READ and of.detail.get("what") == "sensitive-numbers":
         return _("Dolda nummer visades")
+    if of.kind == EventKind.SENT and of.detail.get("action"):
+        return _("Mejlet kom fram hos mottagaren")
+    if of.kind == EventKind.SEND_DELAYED and of.detail.get("alternative"):
+        return _("Brevlådan finns inte; mejlet går till en annan")
+    if of.kind == EventKind.SEND_DELAYED and of.detail.get("outcome") == "never":
+        return _("Mejlet kunde inte lämnas, och inget nytt försök görs")
     known = of.kind in set(EventKind)
     return _(_EVENTS[EventKind(of.kind)]) if known else of.kind
 
@@ -195,5 +201,5 @@ def event_details(_: Gettext, of: Event, units: Mapping[str, Unit]) -> list[str]
         said.append(_(RESTRICTIONS.get(restricted, restricted)) if restricted else _("begränsningen hävdes"))
     reason = str(detail.get("reason", ""))
     said.append(_(CLOSE_REASONS[reason]) if reason in CLOSE_REASONS else reason)
-    said += [str(detail.get(key, "")) for key in ("note", "value", "recipient", "reply")]
+    said += [str(detail.get(key, "")) for key in ("note", "value", "recipient", "reply", "why", "alternative")]
     return [one for one in said if one]
