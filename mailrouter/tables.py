@@ -257,6 +257,14 @@ class Assignment(Claim, table=True):
     __table_args__ = (
         Index("ix_assignment_case", "case_id"),
         Index("ix_assignment_unit", "unit", "case_id"),
+        Index(
+            "ix_assignment_waiting",
+            "unit",
+            "answer_due",
+            "case_id",
+            postgresql_where=text("state IN ('sending', 'delivered')"),
+            sqlite_where=text("state IN ('sending', 'delivered')"),
+        ),
         Index("ix_assignment_due", "due_at"),
     )
 

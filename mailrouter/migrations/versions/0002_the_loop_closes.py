@@ -133,6 +133,8 @@ def upgrade() -> None:
     _note_why_closed()
     _note_when_answered()
     op.create_index("ix_case_arrived", "register_case", ["arrived_on"])
+    waiting, by = sa.text("state IN ('sending', 'delivered')"), ["unit", "answer_due", "case_id"]
+    op.create_index("ix_assignment_waiting", "assignment", by, postgresql_where=waiting, sqlite_where=waiting)
     confirmed = sa.text("kind = 'confirmed'")
     op.create_index("ix_event_confirmed", "event", ["at"], postgresql_where=confirmed, sqlite_where=confirmed)
     search.create(op.get_bind())
@@ -175,6 +177,7 @@ def _templates() -> list[dict[str, Any]]:
 def downgrade() -> None:
     search.drop(op.get_bind())
     op.drop_index("ix_case_arrived", "register_case")
+    op.drop_index("ix_assignment_waiting", "assignment")
     op.drop_index("ix_event_confirmed", "event")
     op.drop_index("ix_event_actor", "event")
     op.drop_index("ix_case_not_a_case", "register_case")
