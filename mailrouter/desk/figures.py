@@ -113,7 +113,7 @@ class _Maker:
             (_("Senare"), answers.answered - answers.in_time),
             (_("Tiden ute, inget svar"), answers.judged - answers.answered),
         ):
-            rows.append((name, count, _part(count, answers.judged)))  # noqa: PERF401 (as the loop above)
+            rows.append((name, count, _part(count, answers.judged)))
         columns = [Column(_("Svar"), "text"), Column(_("Ärenden")), Column(_("Andel"), "share")]
         return Table("svarstid", _("Hur snabbt ärendena har besvarats"), columns, rows)
 
