@@ -133,7 +133,7 @@ def test_the_header() -> None:
     assert tags == {
         "Case": "26-2223-G", "Dispatch": "forward", "Area": "gatubelysning", "Unit": "stadsmiljoforvaltningen",
         "Kind": "felanmalan", "District": "hisingen", "Answer-Due": "2026-03-30",
-        "Arrived": "2026-03-02T09:14:00+01:00", "Suggested-By": "regler 1a2b, modell 2026-03",
+        "Arrived": "2026-03-02T09:14:00+01:00", "Urgent": "ja", "Suggested-By": "regler 1a2b, modell 2026-03",
     }  # fmt: skip
     assert number.find_tokens(forward().decode().partition("\r\n\r\n")[0]) == [TOKEN]
 

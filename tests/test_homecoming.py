@@ -145,3 +145,16 @@ def test_a_reply_that_comes_too_late(db: Store, token: str) -> None:
     assert (case.attention, events[-1].kind) == ("", "joined")
     case, _, _ = home(db, reply(token, "Fel förvaltning."))
     assert "kunde inte tas tillbaka" in case.attention
+
+
+def test_our_own_mail_that_comes_back_ends_there(db: Store, token: str) -> None:
+    """A mailbox that sends everything on to us makes no case and no mail, only a word at the desk."""
+    ours = reply(
+        token, "Till Stadsmiljöförvaltningen", sender="kontaktcenter@stad.example", X_Mailrouter_Case="26-2222-Q"
+    )
+    case, part, events = home(db, ours, ours.replace(b"Subject: ", b"Subject: Fwd: "))
+    assert sorted(event.kind for event in events) == ["joined", "joined", "receipt", "receipt"]
+    assert "kom tillbaka" in case.attention
+    assert part.state is AssignmentState.DELIVERED
+    with db.read() as session:
+        assert [mail.kind for mail in session.exec(select(Dispatch)) if mail.assignment_id] == ["forward"]

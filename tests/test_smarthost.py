@@ -2,6 +2,7 @@
 
 import asyncio
 import email
+import email.policy
 import random
 import socket
 import ssl
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.message import EmailMessage
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,16 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from sqlmodel import select
 
-from mailrouter import config, number, smarthost
+from mailrouter import config, forward, number, organisation, smarthost, triage
 from mailrouter.smarthost import Later, MaildirSmarthost, Never, Outcome, Sent, SmtpSmarthost
+from mailrouter.store import Store
+from mailrouter.tables import Assignment, Dispatch, Event
 from tests import test_compose
+from tests.clock import NOW
+from tests.mails import octets as anna
+from tests.register import take_and_read
 from tests.servers.dovecot import PASSWORD, Dovecot, certificate, dovecot
 from tests.servers.postfix import Postfix, into, postfix
 from tests.servers.postgres import free_port
@@ -450,9 +458,10 @@ class Mailroom:
 
 @pytest.fixture(scope="module")
 def mailroom(server_folder: Path) -> Iterator[Mailroom]:
-    """Both servers, for the length of this module; only two addresses exist."""
+    """Both servers, for the length of this module; only three addresses exist."""
     with dovecot(server_folder / "smarthost-dovecot") as boxes:
-        known = {"virtual_mailbox_maps": "inline:{ stadsmiljo@stad.example=ok, stadsarkiv@stad.example=ok }"}
+        boxes_known = "stadsmiljo@stad.example=ok, stadsarkiv@stad.example=ok, svar@stad.example=ok"
+        known = {"virtual_mailbox_maps": f"inline:{{ {boxes_known} }}", "recipient_delimiter": "+"}
         with postfix(server_folder / "smarthost-postfix", into(boxes, "stad.example") | known) as relay:
             yield Mailroom(relay, boxes)
 
@@ -494,6 +503,46 @@ def test_originals_survive_postfix_and_dovecot(mailroom: Mailroom) -> None:
     for mail in arrived:
         token = email.message_from_bytes(mail)["Message-ID"][1:].partition("@")[0]
         assert sha256(test_compose.carried(mail)).digest() == sha256(originals[token]).digest()
+
+
+def test_a_reply_comes_home_through_real_servers(mailroom: Mailroom, db: Store) -> None:
+    """A registrator answers what lies in the mailbox; Postfix and Dovecot bring it home, and the case is answered."""
+    (taken,) = take_and_read(db, anna())
+    settings = config.Settings()
+    with db.write() as session:
+        triage.confirm(
+            session, taken.case_id, [triage.Choice("stadsmiljoforvaltningen")], seen=None, actor="maria", now=NOW,
+            organisation=organisation.load(settings.classify.organisation), settings=settings,
+        )  # fmt: skip
+        queued = session.exec(select(Dispatch).where(Dispatch.kind == "forward")).one()
+        queued.recipient = RECIPIENT
+    out = mailroom.open()
+    while forward.send_due(db, out, settings, NOW):
+        pass
+    mails = until(lambda: [mail for mail in mailroom.dovecot.mails("stadsmiljo") if queued.token.encode() in mail])
+    forwarded = email.message_from_bytes(mails[0], policy=email.policy.default)
+    answer = EmailMessage()
+    answer["From"], answer["To"], answer["Subject"] = RECIPIENT, forwarded["Reply-To"], f"SV: {forwarded['Subject']}"
+    answer["In-Reply-To"] = forwarded["Message-ID"]
+    quoted = f"Från: {forwarded['From']}\nSkickat: den 2 mars 2026 09:20\nTill: S\nÄmne: {forwarded['Subject']}\n\n"
+    note = forwarded.get_body()
+    answer.set_content(f"Dnr 0263/26. Besvarat.\n\nMvh Eva\n\n{quoted}{note.get_content() if note else ''}")
+    home = forwarded["Reply-To"].addresses[0].addr_spec
+    assert isinstance(out.send(RECIPIENT, home, answer.as_bytes(policy=email.policy.SMTP)), Sent)
+    out.close()
+    came = until(
+        lambda: (
+            mails
+            if len(mails := [mail for mail in mailroom.dovecot.mails("svar") if queued.token.encode() in mail]) == 2
+            else []
+        )
+    )
+    take_and_read(db, *came)
+    with db.read() as session:
+        part = session.exec(select(Assignment)).one()
+        told = [event.detail.get("action") for event in session.exec(select(Event).where(Event.kind == "sent"))]
+    assert (part.state, part.external_number) == ("answered", "0263/26")
+    assert told == [None, "relayed"]  # Postfix's own report came to the same address
 
 
 def odd_originals() -> list[bytes]:

@@ -17,12 +17,14 @@ from babel.dates import format_date
 from babel.dates import format_datetime as babel_datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mailrouter.compose.caution import is_protected, is_urgent, subject_of
 from mailrouter.config import Settings
 from mailrouter.organisation import Organisation
 from mailrouter.tables import Assignment, Case, Dispatch, DispatchKind
 from mailrouter.translations import SOURCE, catalogue
 
 _PREFIXES = {DispatchKind.REMINDER: "Påminnelse: ", DispatchKind.COMPLETION: "Komplettering: "}
+_URGENT = b"Importance: high\r\nX-Priority: 1\r\n"  # RFC 2156 5.3.4, and what Outlook and Thunderbird read
 TAG_CHARS = 200  # a tag is one line, far below the 998 octets of RFC 5322 2.1.1
 
 
@@ -85,8 +87,8 @@ def facts(case: Case, assignment: Assignment, settings: Settings, names: Names) 
         "arrived": moment(case.opened_at.astimezone(zone)),
         "answer_due": day(assignment.answer_due),
         "area": names.area(assignment.area),
-        "district": names.district(case.district),
-        "subject": one_line(case.subject_public),
+        "district": "" if is_protected(case) else names.district(case.district),
+        "subject": one_line(subject_of(case)),
         "wants_answer": case.wants_answer,
         "sender": settings.forward.from_name,
     }
@@ -94,9 +96,10 @@ def facts(case: Case, assignment: Assignment, settings: Settings, names: Names) 
 
 def header(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Settings) -> bytes:
     """The header of a mail to a förvaltning, with the tags that its rules look for."""
-    subject = f"[{case.number}] {_PREFIXES.get(dispatch.kind, '')}{one_line(case.subject_public)}"
+    subject = f"[{case.number}] {_PREFIXES.get(dispatch.kind, '')}{one_line(subject_of(case))}"
     to = Address(assignment.unit_name, addr_spec=dispatch.recipient)
-    return basic_header(dispatch, to, subject, settings) + _tags(case, assignment, dispatch, settings)
+    urgent = _URGENT if is_urgent(case) else b""
+    return basic_header(dispatch, to, subject, settings) + urgent + _tags(case, assignment, dispatch, settings)
 
 
 def basic_header(dispatch: Dispatch, to: Address, subject: str, settings: Settings) -> bytes:
@@ -120,8 +123,9 @@ def _tags(case: Case, assignment: Assignment, dispatch: Dispatch, settings: Sett
         ("Area", assignment.area),
         ("Unit", assignment.unit),
         ("Kind", case.kind),
+        ("Urgent", "ja" if is_urgent(case) else ""),
         *(("Flags", flag) for flag in case.flags),
-        ("District", case.district),
+        ("District", "" if is_protected(case) else case.district),
         ("Answer-Due", assignment.answer_due.isoformat()),
         ("Arrived", case.opened_at.astimezone(ZoneInfo(settings.city.timezone)).isoformat(timespec="seconds")),
         ("Suggested-By", str((case.suggestion or {}).get("by", ""))),

@@ -5,6 +5,7 @@ import json
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from mailrouter.compose.caution import PROTECTED, is_protected, is_quiet, subject_of
 from mailrouter.compose.common import (
     Names,
     facts,
@@ -24,8 +25,6 @@ from mailrouter.organisation import Organisation
 from mailrouter.signing import Keys
 from mailrouter.tables import Assignment, Case, Dispatch
 
-PROTECTED = "skyddad"  # the flag of protected personal data: nothing of the person is repeated
-
 # What the registrator reads for a flag or a kind: a guess of ours, and what follows from it if it is right.
 FLAG_WORDS = {
     "barn": "Ärendet kan röra barn.",
@@ -36,8 +35,12 @@ FLAG_WORDS = {
     PROTECTED: "Det kan finnas skyddade personuppgifter. Pröva sekretessen innan något lämnas ut.",
 }
 KIND_WORDS = {
-    "begaran-handling": "Det kan vara en begäran om allmän handling, som ska besvaras skyndsamt.",
-    "orosanmalan": "Det kan vara en orosanmälan, som ska bedömas genast.",
+    "begaran-handling": (
+        "Det kan vara en begäran om allmän handling, som ska besvaras skyndsamt (tryckfrihetsförordningen 2 kap. 15 §)."
+    ),
+    "orosanmalan": (
+        "Det kan vara en orosanmälan, som ska bedömas genast. Se till att mottagningen vet om den, helst per telefon."
+    ),
     "overklagande": "Det kan vara ett överklagande. Tiden ovan är när det kom in (förvaltningslagen 22 §).",
 }
 
@@ -61,7 +64,7 @@ def forward(
     ``keys`` sign the links of the note; without them it has none.
     """
     names = Names(organisation)
-    is_named = is_named and PROTECTED not in case.flags
+    is_named = is_named and not is_quiet(case)
     as_message = is_transparent(original)
     filename = f"{case.number}.eml"
     note = render(
@@ -110,7 +113,7 @@ def _reasons(case: Case, assignment: Assignment) -> list[str]:
     """Why this förvaltning: what spoke for the suggestion when it was followed, and who decided."""
     suggestion = case.suggestion or {}
     chosen = f"Valt av {assignment.created_by} på kontaktcenter."
-    if suggestion.get("unit") != assignment.unit:
+    if suggestion.get("unit") != assignment.unit or is_quiet(case):  # reasons repeat words of the mail
         return [chosen]
     return [*(one_line(str(reason["text"])) for reason in suggestion.get("reasons", [])[:3]), chosen]
 
@@ -129,11 +132,11 @@ def _arende_json(
     described = {
         "version": 1,
         "number": case.number,
-        "subject": case.subject_public,
+        "subject": subject_of(case),
         "kind": case.kind,
         "area": {"id": assignment.area, "name": names.area(assignment.area)},
         "unit": {"id": assignment.unit, "name": assignment.unit_name},
-        "district": case.district or None,
+        "district": None if is_protected(case) else case.district or None,
         "flags": case.flags,
         "language": case.language,
         "arrived_at": case.opened_at.astimezone(ZoneInfo(settings.city.timezone)).isoformat(timespec="seconds"),

@@ -174,8 +174,10 @@ def event(_: Gettext, of: Event) -> str:
         return _("Ärendet ställdes åt sidan")
     if of.kind == EventKind.READ and of.detail.get("what") == "sensitive-numbers":
         return _("Dolda nummer visades")
-    if of.kind == EventKind.SENT and of.detail.get("action"):
+    if of.kind == EventKind.SENT and of.detail.get("action") == "delivered":
         return _("Mejlet kom fram hos mottagaren")
+    if of.kind == EventKind.SENT and of.detail.get("action"):
+        return _("Mejlet lämnades vidare till en server som inte ger besked")
     if of.kind == EventKind.SEND_DELAYED and of.detail.get("alternative"):
         return _("Brevlådan finns inte; mejlet går till en annan")
     if of.kind == EventKind.SEND_DELAYED and of.detail.get("outcome") == "never":
