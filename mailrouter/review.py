@@ -16,8 +16,8 @@ from scipy.sparse import csr_matrix
 from mailrouter.corpus import Labelled
 
 REVIEW = "review.jsonl"  # beside a version's card: names of mails, never a text
-_UNLIKELY = 0.05  # probability of its own label, by a model that did not see it
-_SURE = 0.5  # probability of another label, by the same
+_SURE = 0.5  # probability of another label, by a model that did not see the mail
+_TIMES = 10  # as likely as the mail's own label, at least
 _COMMON = 0.03  # share of texts above which a feature makes no two alike
 _FEW = 50  # texts; a feature of so few is never common
 _NEIGHBOURS = 10
@@ -49,7 +49,7 @@ def doubts(
     """
     chosen = likely.argmax(axis=1)
     own, surest = likely[np.arange(len(labels)), labels], likely.max(axis=1)
-    asked = np.flatnonzero((chosen != labels) & (own < _UNLIKELY) & (surest >= _SURE))
+    asked = np.flatnonzero((surest >= _SURE) & (surest >= _TIMES * own))
     scaled = _distinctive(matrix)
     found = []
     for start in range(0, len(asked), _AT_ONCE):
