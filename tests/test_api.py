@@ -1,7 +1,9 @@
 """The JSON API: what a diarium system reads and does, and what it may not."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +13,7 @@ from sqlmodel import select
 
 from mailrouter import diarium, seal
 from mailrouter.config import Desk, Settings
-from mailrouter.desk.api import clients
+from mailrouter.desk.api import clients, problems
 from mailrouter.desk.api.models import LARGEST_ID
 from mailrouter.desk.auth import AccountError
 from mailrouter.diarium import EventKind
@@ -281,3 +283,18 @@ def test_only_the_hash_of_a_token_is_kept(db: Store) -> None:
         for name, scopes, unit in (("p", ["read"], ""), ("P p", ["read"], ""), ("q", [], ""), ("q", ["sort"], WATER)):
             with pytest.raises(AccountError):
                 clients.create(session, name, scopes, NOW, unit=unit)
+
+
+def test_the_manual_names_everything(db: Store) -> None:
+    """docs/api.md has every path with its scope's table row, every scope and every code of a problem."""
+    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    described = Program(open_desk(db)).get("/openapi.json")
+    rows = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
+    assert set(re.findall(r"^\| (GET|POST|PUT) \| `([^`]+)` \|", page, re.MULTILINE)) == rows
+    codes = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", page, re.MULTILINE)
+    assert {(int(status), code) for code, status in codes} == {
+        *problems.CODES.items(),
+        (409, "illegal-move"),
+        (422, "refused"),
+    }
+    assert re.findall(r"^\| `([a-z]+)` \| [a-z]", page, re.MULTILINE) == ["read", "settle", "sort"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +244,21 @@ def test_a_webhook_is_added_once_and_removed(db: Store) -> None:
         webhooks.remove(session, "platina")
         with pytest.raises(WebhookError, match="no webhook"):
             webhooks.remove(session, "platina")
+
+
+def test_the_manual_verifies_what_is_sent(db: Store, receiver: Receiver) -> None:
+    """The receiver's code in docs/api.md knows our message, and no message that was changed or is old."""
+    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    told: dict[str, Any] = {}
+    exec(page.split("```python\n", 1)[1].split("```", 1)[0], told)
+    is_ours = told["is_ours"]
+    (number,) = receive(db, letter("Trasig lampa"))
+    secret = _add(db, receiver.url)
+    with db.write() as session:
+        _note(session, number, EventKind.NOTED)
+    _tell(db)
+    head, body, now = receiver.heads[0], receiver.bodies[0], NOW.timestamp()
+    assert is_ours(secret, head, body, now + 200)
+    assert not is_ours(secret, head, body + b" ", now)
+    assert not is_ours(secret, head, body, now + 400)
+    assert not is_ours(secret, head | {"webhook-id": "evt_1"}, body, now)
