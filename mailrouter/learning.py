@@ -31,6 +31,7 @@ _WORTH_A_PROCESS = 1_000_000  # values in the matrix
 _FOLDS = 3
 _LIKE = 0.6  # cosine from which two mails of one area count as near-duplicates
 _C = 1.0
+_TOLERANCE = 0.05  # looser by five, twice as fast and as right
 _NEVER = -3.0  # the margin of a label without examples
 _BAYES_SHARE = 0.3  # of the standard deviation of the margins; more costs top-1, less costs top-3
 _FAMILY_SHARE = 0.5  # likewise; it lifts the unit's top-1 by one or two points, and more costs top-3
@@ -136,7 +137,7 @@ def _margin(examples: Examples, weights: Array, cost: float) -> Planes:
     if len(classes) < 2:  # nothing to tell apart
         columns = 1 if examples.count == 2 else examples.count
         return Planes(np.zeros((examples.matrix.shape[1], columns)), np.full(columns, _NEVER))
-    learnt = LinearSVC(C=cost, tol=1e-2, random_state=0).fit(examples.matrix, examples.labels, weights)
+    learnt = LinearSVC(C=cost, tol=_TOLERANCE, random_state=0).fit(examples.matrix, examples.labels, weights)
     plane = Planes(learnt.coef_.T, learnt.intercept_)
     if examples.count == 2:
         return plane
