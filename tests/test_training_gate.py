@@ -2,21 +2,25 @@
 
 import fcntl
 import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.sparse import csr_matrix
+from sqlmodel import select
 
-from mailrouter import classify, config, memory, nightly, review, training, triage
+from mailrouter import classify, config, memory, nightly, review, store, training, triage
 from mailrouter.classify import Query, model
+from mailrouter.cli import commands
 from mailrouter.config import Classify, Settings
 from mailrouter.corpus import Labelled
 from mailrouter.review import Doubt
 from mailrouter.store import Store
+from mailrouter.tables import Case
 from mailrouter.triage import Choice
 from tests.clock import NOW as CLOCK
 from tests.mails import octets
@@ -131,8 +135,11 @@ def test_a_review_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert review.read(tmp_path) == [doubt]
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "mailrouter", "model", *words]
+def told(*words: str) -> Any:
+    """What a command prints, as JSON."""
+    done = CliRunner().invoke(commands, [*words, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    return json.loads(done.stdout)
 
 
 def test_versions_and_doubts_are_listed(settings: Classify, tmp_path: Path) -> None:
@@ -140,24 +147,53 @@ def test_versions_and_doubts_are_listed(settings: Classify, tmp_path: Path) -> N
     first = trained(settings)
     review.write(settings.models / first.version, [Doubt("confirmed", "26-2223-P", "a", "b", "b", 0.9)])
     (tmp_path / "mailrouter.toml").write_text(f'[classify]\nmodels = "{settings.models}"\n', encoding="utf-8")
-    more = ("--json", "--config", str(tmp_path / "mailrouter.toml"))
-    listed = json.loads(subprocess.run(command("list", *more), check=True, capture_output=True).stdout)
+    where = ("--config", str(tmp_path / "mailrouter.toml"))
+    listed = told("model", "list", *where)
     assert [(row["version"], row["in_use"], row["card"]) for row in listed] == [(first.version, True, True)]
-    doubts = json.loads(subprocess.run(command("review", *more), check=True, capture_output=True).stdout)
-    assert [row["id"] for row in doubts] == ["26-2223-P"]
+    assert [row["id"] for row in told("model", "review", *where)] == ["26-2223-P"]
 
 
-def test_a_night_with_few_decisions_trains_nothing(db: Store, settings: Classify) -> None:
+def test_a_version_whose_card_is_gone_is_said(db: Store, store_url: str, settings: Classify, tmp_path: Path) -> None:
+    """Suggestions are counted by the version that made them, also one that nobody has any more."""
+    kept = trained(settings)
+    (first, *_) = take_and_read(db, octets("1", key="1"), octets("2", key="2"), octets("3", key="3"))
+    with db.write() as session:
+        for case in session.exec(select(Case)):
+            version = "2026-01-01-aaaaaa" if case.id == first.case_id else kept.version
+            case.suggestion = (case.suggestion or {}) | {"by": f"regler abc, modell {version}"}
+    content = f'[classify]\nmodels = "{settings.models}"\n[store]\nurl = "{store_url}"\n'
+    (tmp_path / "mailrouter.toml").write_text(content, encoding="utf-8")
+    listed = told("model", "list", "--register", "--config", str(tmp_path / "mailrouter.toml"))
+    assert [(row["version"], row["card"], row["suggestions"]) for row in listed] == [
+        (kept.version, True, 2), ("2026-01-01-aaaaaa", False, 1),
+    ]  # fmt: skip
+
+
+def test_a_night_with_few_decisions_trains_nothing(sqlite: tuple[Store, config.Store], settings: Classify) -> None:
     """Below the least number of new decisions nothing is made, and the status says so."""
     trained(settings)
+    db, _ = sqlite
     trainer = nightly.Trainer(db, Settings(classify=settings.model_copy(update={"train_least": 1})))
     trainer.run(NOW)
     assert trainer.status()["outcome"] == "0 new decisions: too few to train"
     assert len(list(settings.models.glob("*/card.json"))) == 1
 
 
-def test_a_night_makes_a_version_that_running_work_takes_up(db: Store, store_url: str, settings: Classify) -> None:
+@pytest.fixture
+def sqlite(tmp_path: Path, migrated_sqlite: bytes) -> Iterator[tuple[Store, config.Store]]:
+    """A register of its own, and where it is; what a night does has nothing to do with the dialect."""
+    (tmp_path / "night.db").write_bytes(migrated_sqlite)
+    where = config.Store(url=f"sqlite:///{tmp_path / 'night.db'}")
+    opened = store.connect(where)
+    yield opened, where
+    opened.dispose()
+
+
+def test_a_night_makes_a_version_that_running_work_takes_up(
+    sqlite: tuple[Store, config.Store], settings: Classify
+) -> None:
     """In a process of its own a better version is made; whoever suggests takes it up, and stays with a sound one."""
+    db, where = sqlite
     corpus = settings.models / "corpus" / "train-1.jsonl"
     good = corpus.read_text(encoding="utf-8")
     corpus.write_text(
@@ -173,7 +209,7 @@ def test_a_night_makes_a_version_that_running_work_takes_up(db: Store, store_url
             organisation=remembered.classifier.organisation, settings=Settings(),
         )  # fmt: skip
     least = settings.model_copy(update={"train_least": 1})
-    trainer = nightly.Trainer(db, Settings(store=config.Store(url=store_url), classify=least))
+    trainer = nightly.Trainer(db, Settings(store=where, classify=least))
     trainer.run(NOW)
     assert trainer.status() == {"at": NOW.isoformat(timespec="seconds"), "outcome": "a new version is in use"}
     second = model.current_version(settings.models)
