@@ -15,6 +15,7 @@ from imapclient.exceptions import IMAPClientError
 from sqlalchemy.exc import DBAPIError
 
 from mailrouter import config, organisation, restrictions, smarthost, store, webhooks
+from mailrouter.compose.signature import signer
 from mailrouter.config import ConfigError, Settings
 from mailrouter.doors import listen
 from mailrouter.doors.folder import Folder, FolderError, client_tls
@@ -136,6 +137,10 @@ def _ways_out(settings: Settings) -> Iterator[str]:
         smarthost.open_smarthost(settings).close()
     except ConfigError as error:
         yield str(error)
+    try:
+        signer(settings.forward)
+    except ConfigError as error:
+        yield str(error)
 
 
 def _knowledge(settings: Settings) -> Iterator[str]:
@@ -151,9 +156,10 @@ def _knowledge(settings: Settings) -> Iterator[str]:
 
 def _mailboxes(settings: Settings, city: Organisation) -> Iterator[str]:
     outside = [
-        f"{unit.mailbox} ({unit.id})"
+        f"{mailbox} ({unit.id})"
         for unit in city.units.values()
-        if unit.mailbox and unit.mailbox.rpartition("@")[2].lower() not in settings.city.domains
+        for mailbox in (unit.mailbox, unit.alternative)
+        if mailbox and mailbox.rpartition("@")[2].lower() not in settings.city.domains
     ]
     if outside:
         yield (
@@ -208,7 +214,7 @@ def _seen_by_nobody(opened: store.Store) -> Iterator[str]:
         return  # a register of an older release, which `mailrouter run` brings up to date
     for restriction, count in found.items():
         yield (
-            f"{count} restricted cases ({restriction}) wait and no active user is cleared to see them:"
+            f"restricted cases ({restriction}) wait that no active user who sorts is cleared to see: {count};"
             f" `mailrouter user change NAME --clearance {restriction}`"
         )
 

@@ -15,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import OperationalError
 
 from mailrouter import classify, deadlines, forward, nightly, organisation, reading, seal, webhooks
+from mailrouter.compose.signature import signer
 from mailrouter.config import Settings
 from mailrouter.memory import Memory
 from mailrouter.smarthost import open_smarthost
@@ -37,6 +38,7 @@ class Work:
         self._store = store
         self._settings = settings
         self._smarthost = open_smarthost(settings)
+        signer(settings.forward)  # a key that cannot sign must not wait until the first mail
         self._city = organisation.load(settings.classify.organisation)
         self._memory = Memory(store, classify.load(settings.classify), settings.classify.similar_cases)
         self._trainer = nightly.Trainer(store, settings)
