@@ -306,7 +306,8 @@ def _of_unit(unit: str, waiting: Waiting, rows: Sequence[Any], weeks: int) -> Un
         for state, days, passed, count in rows
         if state in {*_WAITING, AssignmentState.ANSWERED}
     ]
-    return UnitFigures(unit, waiting, counts.total(), counts[AssignmentState.RETURNED], _summed(kept, weeks))
+    got = counts.total() - counts[AssignmentState.WITHDRAWN] - counts[AssignmentState.FAILED]
+    return UnitFigures(unit, waiting, got, counts[AssignmentState.RETURNED], _summed(kept, weeks))
 
 
 def _acceptance(session: Session, period: Period, unit: str, now: datetime) -> dict[str, Acceptance]:
