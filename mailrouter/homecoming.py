@@ -4,7 +4,10 @@ replies.py says what a reply means; here it becomes a decision in the registrato
 functions that the desk uses. What is not plain, or not allowed, asks for a person, with the words.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session, select
 
@@ -27,22 +30,61 @@ def take_reply(
     now: datetime,
 ) -> None:
     """Do what a person's reply plainly says, and ask for a person about the rest. ``case`` is locked."""
-    part = _part(session, mail)
-    doubts: list[str] = []
+    dispatch = session.get(Dispatch, mail.dispatch_id) if mail.dispatch_id is not None else None
+    several = {line["number"]: line for line in dispatch.detail.get("cases", [])} if dispatch is not None else {}
     if mail.sender.lower() in _citizen(case):
-        doubts.append("Medborgaren har svarat i förvaltningens tråd.")
+        _ask(case, mail, reply, ["Medborgaren har svarat i förvaltningens tråd."])
     elif mail.sender.rpartition("@")[2].lower() not in {domain.lower() for domain in settings.city.domains}:
-        doubts.append("Avsändaren är inte i stadens domäner, så inget har gjorts.")
-    elif part is None:
-        doubts.append("Svaret hör inte till en förvaltnings del av ärendet.")
+        _ask(case, mail, reply, ["Avsändaren är inte i stadens domäner, så inget har gjorts."])
+    elif dispatch is None or dispatch.assignment_id is None:
+        _ask(case, mail, reply, ["Svaret hör inte till en förvaltnings del av ärendet."])
+    elif len(several) > 1:
+        _take_several(session, case, mail, reply, several, organisation, now)
     else:
-        unit = organisation.units.get(part.unit) if organisation else None
-        found = replies.understand(reply, unit, organisation, now.date())
-        doubts += _number(session, case, part, found, mail, now)
-        if _is_to_citizen(reply, case):
-            doubts += _answer_in_copy(session, case, part, reply, found, mail, now)
-        else:
-            doubts += _decision(session, case, part, reply, found, organisation, mail, now)
+        part = session.get_one(Assignment, dispatch.assignment_id)
+        _ask(case, mail, reply, _take(session, case, part, mail, reply, organisation, now))
+
+
+def _take_several(
+    session: Session,
+    case: Case,
+    mail: Mail,
+    reply: Reply,
+    several: Mapping[str, Mapping[str, Any]],
+    organisation: Organisation | None,
+    now: datetime,
+) -> None:
+    """A reply to a digest: a line that names one of its cases is about that case, and the rest is for a person."""
+    about, rest = replies.by_number(reply, several)
+    for named, own in sorted(about.items()):
+        part = session.get_one(Assignment, several[named]["assignment"])
+        other = case if part.case_id == case.id else diarium.lock(session, part.case_id)
+        _ask(other, mail, own, _take(session, other, part, mail, own, organisation, now))
+    if rest or not about:
+        doubts = [f"Det är ett svar på en påminnelse om {len(several)} ärenden, och det framgår inte vilket som menas."]
+        _ask(case, mail, replace(reply, words=rest or reply.words), doubts)
+
+
+def _take(
+    session: Session,
+    case: Case,
+    part: Assignment,
+    mail: Mail,
+    reply: Reply,
+    organisation: Organisation | None,
+    now: datetime,
+) -> list[str]:
+    """Do what the reply says of one part; the sentences about what a person must read."""
+    unit = organisation.units.get(part.unit) if organisation else None
+    found = replies.understand(reply, unit, organisation, now.date())
+    doubts = _number(session, case, part, found, mail, now)
+    if _is_to_citizen(reply, case):
+        return doubts + _answer_in_copy(session, case, part, reply, found, mail, now)
+    return doubts + _decision(session, case, part, reply, found, organisation, mail, now)
+
+
+def _ask(case: Case, mail: Mail, reply: Reply, doubts: Sequence[str]) -> None:
+    """Have a person read the reply, when there are doubts."""
     if doubts:
         said = f" ”{reply.quote}”" if reply.quote else ""
         case.attention = f"Svar från {mail.sender}: läs mejlet i ärendet. {' '.join(doubts)}{said}"
@@ -70,13 +112,6 @@ def link_named(session: Session, case: Case, subject: str, now: datetime) -> lis
         if earlier is not None and repeats.link(session, case, earlier, f"Ämnesraden nämner {named}.", now):
             linked.append(named)
     return linked
-
-
-def _part(session: Session, mail: Mail) -> Assignment | None:
-    dispatch = session.get(Dispatch, mail.dispatch_id) if mail.dispatch_id is not None else None
-    if dispatch is None or dispatch.assignment_id is None or len(dispatch.detail.get("cases", [])) > 1:
-        return None  # who answers a digest of several cases must say which one; a person reads it
-    return session.get(Assignment, dispatch.assignment_id)
 
 
 def _actor(mail: Mail) -> str:

@@ -5,7 +5,7 @@ decides anything, and whatever is not plain is left to a person. docs/registrato
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,6 +22,7 @@ _OURS = re.compile(
     r"\s*(?:Här är ett ärende till er från kontaktcenter|Medborgaren har skrivit igen i ärende|Så gör ni$"
     r"|Ärende \S+ (?:ska vara|skulle ha varit) besvarat)"
 )
+_GREETING = re.compile(r"(?:hej|hallå|tjena|god\s+(?:morgon|dag))\b.{0,30}", re.IGNORECASE)
 _CLOSING = re.compile(
     r"\s*(?:mvh|m\.v\.h|med\s+vänliga?\s+hälsning\w*|vänlig\w*\s+hälsning\w*|hälsningar)\b", re.IGNORECASE
 )
@@ -165,6 +166,23 @@ def understand(reply: Reply, unit: Unit | None, organisation: Organisation | Non
     if any(_ASKS.search(sentence) for sentence in sentences):
         doubts.append("De frågar eller ber om något.")
     return Understood(found, returned, right if returned else "", answered, tuple(dict.fromkeys(doubts)))
+
+
+def by_number(reply: Reply, numbers: Collection[str]) -> tuple[dict[str, Reply], str]:
+    """A reply to a mail about several cases: what is said of each of ``numbers``, line by line, and the rest."""
+    about: dict[str, str] = {}
+    rest: list[str] = []
+    lines = [line.strip() for line in reply.words.split("\n") if line.strip()]
+    for place, line in enumerate(lines):
+        if place and _CLOSING.match(line):
+            break
+        named = [one for one in number.find_numbers(line) if one in numbers]
+        if len(named) == 1:
+            said = re.sub(rf"\[?{named[0]}\]?\s*[:,–-]?\s*", "", line, flags=re.IGNORECASE)
+            about[named[0]] = f"{about.get(named[0], '')}\n{said}".strip()
+        elif not _GREETING.fullmatch(line):
+            rest.append(line)
+    return {key: Reply("", said, frozenset()) for key, said in about.items()}, "\n".join(rest)
 
 
 def is_holding(reply: Reply) -> bool:

@@ -158,3 +158,34 @@ def test_our_own_mail_that_comes_back_ends_there(db: Store, token: str) -> None:
     assert part.state is AssignmentState.DELIVERED
     with db.read() as session:
         assert [mail.kind for mail in session.exec(select(Dispatch)) if mail.assignment_id] == ["forward"]
+
+
+def test_a_reply_to_a_digest_names_its_cases(db: Store, token: str) -> None:
+    """A line with a number is about that case; what names none, or more than the digest told of, is for a person."""
+    (other,) = take_and_read(db, octets(subject="Två lampor", key="2"))
+    with db.write() as session:
+        triage.confirm(
+            session, other.case_id, [Choice("stadsmiljoforvaltningen")], seen=None, actor="maria", now=NOW,
+            organisation=city(), settings=SETTINGS,
+        )  # fmt: skip
+        parts = session.exec(select(Assignment).order_by(col(Assignment.id))).all()
+        parts[1].state = AssignmentState.DELIVERED
+        numbers = [session.get_one(Case, part.case_id).number for part in parts]
+        digest = session.exec(select(Dispatch).where(Dispatch.token == token)).one()
+        digest.detail = {
+            "cases": [{"number": named, "assignment": part.id} for named, part in zip(numbers, parts, strict=True)]
+        }
+    take(db, reply(token, f"Hej!\n{numbers[0]}: besvarat\n[{numbers[1]}] Dnr 0264/26, fel förvaltning\n\nMvh Eva"))
+    while reading.read_due(db, LampClassifier(), SETTINGS, NOW, organisation=city()):
+        pass
+    with db.read() as session:
+        parts = session.exec(select(Assignment).order_by(col(Assignment.id))).all()
+        cases = session.exec(select(Case).order_by(col(Case.id))).all()
+    assert [(part.state, part.external_number) for part in parts] == [("answered", ""), ("returned", "0264/26")]
+    assert cases[0].attention == ""
+    assert "fel förvaltning" in cases[1].attention
+    take(db, reply(token, "Besvarat"))
+    while reading.read_due(db, LampClassifier(), SETTINGS, NOW, organisation=city()):
+        pass
+    with db.read() as session:
+        assert "påminnelse om 2 ärenden" in session.get_one(Case, cases[0].id).attention
