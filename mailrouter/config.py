@@ -283,7 +283,11 @@ class Oidc(Section):
     clearances: dict[str, list[Literal["skyddad", "orosanmalan", "visselblasning"]]] = Field(
         {}, description="Which restricted cases each value of role_claim lets a user see."
     )
-    unit_claim: str = Field("", description="Claim with the id of a registrator's unit (`mailrouter units`).")
+    unit_claim: str = Field(
+        "",
+        description="Claim with the id of a registrator's or a manager's unit (`mailrouter units`);"
+        " a manager without one sees all.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

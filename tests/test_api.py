@@ -298,3 +298,33 @@ def test_the_manual_names_everything(db: Store) -> None:
         (422, "refused"),
     }
     assert re.findall(r"^\| `([a-z]+)` \| [a-z]", page, re.MULTILINE) == ["read", "settle", "sort"]
+
+
+def test_what_breaks_inside_is_told_as_nothing_but_broken(db: Store) -> None:
+    """500 is a problem too, under the strict policy, and says nothing of the place or the data."""
+    program = Program(open_desk(db), token_for(db, "p", "read"))
+    program.app.state.desk.organisation = None
+    answer = program.http.get("/units")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.json() == {
+        "type": "urn:mailrouter:problem:internal",
+        "title": "Internal Server Error",
+        "status": 500,
+        "code": "internal",
+        "detail": "",
+        "errors": [],
+        "event": None,
+    }
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_description_is_ours_alone(db: Store) -> None:
+    """It needs no token, names only problems as errors, and asks for a token everywhere."""
+    described = Program(open_desk(db)).get("/openapi.json")
+    assert described["servers"] == [{"url": "/api/v1"}]
+    assert not {"HTTPValidationError", "ValidationError"} & described["components"]["schemas"].keys()
+    for path in described["paths"].values():
+        for operation in path.values():
+            assert operation["security"] == [{"token": []}]
+            errors = [answer for status, answer in operation["responses"].items() if status != "200"]
+            assert all(list(answer["content"]) == ["application/problem+json"] for answer in errors)

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailrouter.config import Settings
 from mailrouter.desk import errors
-from mailrouter.desk.api import create_api, problems
+from mailrouter.desk.api import create_api
 from mailrouter.desk.context import STATIC, Desk
 from mailrouter.desk.pages import (
     acts,
@@ -54,22 +53,11 @@ class _Programs:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        if scope["type"] == "http" and _is_for_programs(scope):
+        if scope["type"] == "http" and str(scope["path"]).startswith(f"{API}/"):
             scope["root_path"] = API
             await self._api(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
-
-
-def _is_for_programs(scope: Scope) -> bool:
-    return str(scope["path"]).startswith(f"{API}/")
-
-
-def _broken(request: Request, status: int) -> Response:
-    """What is answered when a room breaks: a problem to programs, a page to people."""
-    if _is_for_programs(request.scope):
-        return problems.broken(request, status)
-    return errors.error_page(request, status)
 
 
 def _now() -> datetime:
@@ -87,6 +75,6 @@ def create_app(
     for room in pages:
         app.include_router(room.router)
     errors.install(app)
+    app.add_middleware(Safety, broken=errors.error_page, https=settings.desk.secure_cookies)
     app.add_middleware(_Programs, api=create_api(app.state.desk))
-    app.add_middleware(Safety, broken=_broken, https=settings.desk.secure_cookies)
     return app

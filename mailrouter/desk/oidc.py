@@ -167,7 +167,8 @@ class Provider:
         if role is None:
             raise OidcError("the user has no role here")
         cleared = {one for value in said for one in self._settings.clearances.get(value, ())}
-        unit = next(iter(_values(claims, self._settings.unit_claim)), "") if role is Role.REGISTRATOR else ""
+        limited = role in (Role.REGISTRATOR, Role.CHEF)
+        unit = next(iter(_values(claims, self._settings.unit_claim)), "") if limited else ""
         name = next(iter(_values(claims, self._settings.name_claim)), "") or str(claims["sub"])
         return Person(f"{self._settings.issuer} {claims['sub']}", name, role, unit, sorted(cleared))
 

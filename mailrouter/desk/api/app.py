@@ -10,6 +10,7 @@ from mailrouter.desk.api import deciding, problems, reading
 from mailrouter.desk.api.door import Pace
 from mailrouter.desk.api.models import Problem
 from mailrouter.desk.context import Desk
+from mailrouter.desk.safety import Safety
 
 VERSION = "1.0.0"
 _ABOUT = """\
@@ -37,6 +38,7 @@ def create_api(desk: Desk) -> FastAPI:
     api.include_router(reading.router)
     api.include_router(deciding.router)
     problems.install(api)
+    api.add_middleware(Safety, broken=problems.broken, https=desk.settings.desk.secure_cookies)
     api.openapi = lambda: _description(api)  # type: ignore[method-assign]  # FastAPI's way to extend it
     return api
 
@@ -51,6 +53,11 @@ def _description(api: FastAPI) -> dict[str, Any]:
         described = get_openapi(
             title=api.title, version=api.version, description=api.description, routes=api.routes, servers=api.servers
         )
+        for operation in (one for path in described["paths"].values() for one in path.values()):
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]  # FastAPI's own, which no route of ours answers
+        for name in ("HTTPValidationError", "ValidationError"):
+            described["components"]["schemas"].pop(name, None)
         model = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         described["components"]["schemas"] |= model.pop("$defs", {}) | {"Problem": model}
         api.openapi_schema = described
