@@ -291,9 +291,7 @@ class Oidc(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        object.__setattr__(
-            self, "client_secret", _secret(self.client_secret, self.client_secret_file, "client_secret")
-        )
+        object.__setattr__(self, "client_secret", _secret(self.client_secret, self.client_secret_file, "client_secret"))
         if self.issuer and not (self.client_id and self.client_secret and self.roles):
             raise ValueError("issuer needs client_id, client_secret_file and roles")
         loopback = self.issuer.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
