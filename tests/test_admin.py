@@ -10,7 +10,7 @@ from mailrouter import store as stores
 from mailrouter.config import Settings
 from mailrouter.desk import auth
 from mailrouter.store import Store
-from mailrouter.tables import Attempt, Dispatch, DispatchState, Heartbeat, Restriction, Role, User
+from mailrouter.tables import Attempt, Dispatch, DispatchKind, DispatchState, Heartbeat, Restriction, Role, User
 from tests.clock import NOW
 from tests.desk import PASSWORD, SCHOOLS, Person, hire, letter, open_desk, receive
 
@@ -51,7 +51,7 @@ def test_what_is_wrong_is_told(store: Store) -> None:
     with store.write() as session:
         session.add(Heartbeat(node="nod1", role="work", at=NOW - timedelta(minutes=5), detail={}))
         dispatch = Dispatch(
-            case_id=1, kind="reminder", recipient="a@stad.example", token="mr1", state=DispatchState.QUEUED,
+            case_id=1, kind=DispatchKind.REMINDER, recipient="a@stad.example", token="mr1", state=DispatchState.QUEUED,
             created_at=NOW, due_at=NOW + timedelta(minutes=9), attempts=2,
         )  # fmt: skip
         session.add(dispatch)
@@ -72,7 +72,7 @@ def test_a_restricted_case_is_not_named_in_the_outbox(store: Store) -> None:
         session.add(
             Dispatch(
                 case_id=1,
-                kind="reminder",
+                kind=DispatchKind.REMINDER,
                 recipient="a@stad.example",
                 token="mr1",
                 created_at=NOW,
