@@ -22,7 +22,16 @@ from mailrouter.compose.links import LinkAct
 from mailrouter.config import Settings
 from mailrouter.desk import auth
 from mailrouter.store import Store
-from mailrouter.tables import AnswerTemplate, Assignment, Case, Dispatch, DispatchKind, Restriction, Role
+from mailrouter.tables import (
+    AnswerTemplate,
+    Assignment,
+    AssignmentState,
+    Case,
+    Dispatch,
+    DispatchKind,
+    Restriction,
+    Role,
+)
 from mailrouter.triage import Choice, CloseReason
 from tests.browser import Window, served, window
 from tests.clock import NOW
@@ -139,7 +148,7 @@ def _fill(opened: Store) -> dict[str, str]:
             session, case.id, [Choice(STREETS)], seen=None, actor="eva", now=NOW, organisation=city(), settings=settings
         )
         part = session.exec(select(Assignment).where(Assignment.case_id == case.id)).one()
-        part.state = triage.AssignmentState.DELIVERED
+        part.state = AssignmentState.DELIVERED
         triage.answered(session, case.id, part.id, seen=None, actor="rut", now=NOW)
         triage.close(
             session, _case(session, closed).id, CloseReason.BESVARAT_DIREKT, note="", seen=None, actor="eva", now=NOW
