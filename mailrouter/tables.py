@@ -156,7 +156,7 @@ class Case(SQLModel, table=True):
         UniqueConstraint("year", "serial"),
         Index("ix_case_state_due", "state", "answer_due", "id"),
         Index("ix_case_state_closed", "state", "closed_at", "id"),
-        Index("ix_case_state", "state", "id"),
+        Index("ix_case_state", "state", "id", "restricted"),  # counters look at nothing else
         Index("ix_case_arrived", "arrived_on"),
         Index("ix_case_contact", "contact", "id"),
         Index(

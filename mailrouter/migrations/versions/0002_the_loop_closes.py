@@ -47,6 +47,8 @@ def upgrade() -> None:
         for column in columns:
             op.add_column(table, column)
     op.create_index("ix_dispatch_recipient", "dispatch", ["recipient", "created_at"])
+    op.drop_index("ix_case_state", "register_case")
+    op.create_index("ix_case_state", "register_case", ["state", "id", "restricted"])
     op.create_index(
         "ix_case_restricted",
         "register_case",
@@ -185,6 +187,8 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_index("ix_dispatch_recipient", "dispatch")
     op.drop_index("ix_case_restricted", "register_case")
+    op.drop_index("ix_case_state", "register_case")
+    op.create_index("ix_case_state", "register_case", ["state", "id"])
     op.drop_index("ix_case_contact", "register_case")
     for table, columns in _columns().items():
         for column in columns:
