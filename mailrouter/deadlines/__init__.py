@@ -9,9 +9,10 @@ from mailrouter.deadlines.digests import forward_of
 from mailrouter.deadlines.moving import Move, recompute
 from mailrouter.deadlines.office import Office
 from mailrouter.deadlines.pause import ClockError, pause, resume
-from mailrouter.deadlines.remind import mark, remind_due, start
+from mailrouter.deadlines.remind import LIVE, mark, remind_due, start
 
 __all__ = [
+    "LIVE",
     "ClockError",
     "Move",
     "Office",

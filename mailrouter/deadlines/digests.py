@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from mailrouter import diarium, number
+from mailrouter.compose.caution import is_quiet
 from mailrouter.config import Settings
 from mailrouter.deadlines import ladder
 from mailrouter.deadlines.ladder import MAILED, Policy, Rung
@@ -164,7 +165,7 @@ def _line(session: Session, look: Look, one: Found) -> dict[str, Any]:
         "case": one.case.id,
         "assignment": one.part.id,
         "number": one.case.number,
-        "subject": "" if one.case.restricted else one.case.subject_public,
+        "subject": "" if is_quiet(one.case) else one.case.subject_public,
         "unit": one.part.unit_name,
         "answer_due": one.part.answer_due.isoformat(),
         "days_left": (one.part.answer_due - look.today).days,
