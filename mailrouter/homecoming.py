@@ -17,7 +17,7 @@ from mailrouter.diarium import DiariumError, EventKind
 from mailrouter.letter import Nature
 from mailrouter.organisation import Organisation
 from mailrouter.replies import Reply, Understood
-from mailrouter.tables import Assignment, AssignmentState, Case, Dispatch, Mail
+from mailrouter.tables import Assignment, AssignmentState, Case, Dispatch, Event, Mail
 
 
 def take_reply(
@@ -95,8 +95,10 @@ def take_robot(session: Session, case: Case, mail: Mail, nature: Nature, now: da
 
     Our own mail that comes back is one, too, and ends there; whoever set up that loop must be told.
     """
-    detail = {"mail": mail.id, "nature": nature.value, "sender": mail.sender, "answers": mail.dispatch_id}
-    diarium.record(session, case, EventKind.RECEIPT, actor="mailrouter", now=now, detail=detail)
+    told = session.exec(select(Event).where(Event.case_id == case.id, Event.kind == EventKind.RECEIPT))
+    if all(event.detail.get("mail") != mail.id for event in told):  # else the door has said so already
+        detail = {"mail": mail.id, "nature": nature.value, "sender": mail.sender, "answers": mail.dispatch_id}
+        diarium.record(session, case, EventKind.RECEIPT, actor="mailrouter", now=now, detail=detail)
     if nature is Nature.OWN:
         case.attention = "Vårt eget mejl kom tillbaka: mottagarens brevlåda skickar det vidare hit. Be dem ändra det."
 

@@ -86,6 +86,7 @@ class Entry:
     head: Head
     sha256: str  # of the octets as they came
     tokens: tuple[str, ...]  # of our dispatches, in the envelope and the header section
+    from_system: bool = False  # written by a mail server or another program that no answer may be sent to
 
 
 def entry_of(arrival: Arrival) -> Entry:
@@ -95,7 +96,9 @@ def entry_of(arrival: Arrival) -> Entry:
     """
     fingerprint = hashlib.sha256(arrival.octets).hexdigest()
     try:
-        return Entry(arrival, head(arrival.octets), fingerprint, _tokens(arrival))
+        header = _header(arrival)
+        from_system = _is_from_system(arrival, header)
+        return Entry(arrival, head(arrival.octets), fingerprint, _tokens(arrival, header, from_system), from_system)
     except Exception as error:  # noqa: BLE001 (whatever a mail does to us, it is registered)
         log.error("head-failed source_key=%s error=%s", arrival.source_key, type(error).__name__)  # noqa: TRY400
         return Entry(arrival, _nothing_read(fingerprint), fingerprint, ())
@@ -187,16 +190,19 @@ def _originals(session: Session, entries: Sequence[Entry]) -> dict[str, Mail]:
     return {mail.identity: mail for mail in session.exec(statement)}
 
 
-def _tokens(arrival: Arrival) -> tuple[str, ...]:
+def _header(arrival: Arrival) -> str:
+    end = arrival.octets.find(b"\r\n\r\n", 0, TOKEN_OCTETS)
+    return arrival.octets[: end if end >= 0 else TOKEN_OCTETS].decode("ascii", errors="replace")
+
+
+def _tokens(arrival: Arrival, header: str, from_system: bool) -> tuple[str, ...]:
     """Tokens in the envelope and the header section; one in a text proves nothing.
 
     Unless a mail system wrote it: a bounce to an address that lost its token still returns our header, with
     Message-ID and Original-Envelope-Id (RFC 3464 2.2.1).
     """
-    end = arrival.octets.find(b"\r\n\r\n", 0, TOKEN_OCTETS)
-    header = arrival.octets[: end if end >= 0 else TOKEN_OCTETS].decode("ascii", errors="replace")
     found = number.find_tokens(" ".join((*arrival.envelope_recipients, header)))
-    if not found and _is_from_system(arrival, header):
+    if not found and from_system:
         returned = arrival.octets[len(header) : len(header) + TOKEN_OCTETS].decode("ascii", errors="replace")
         found = number.find_tokens(returned)
     return tuple(found)
@@ -226,7 +232,9 @@ def _join(session: Session, entry: Entry, dispatch: Dispatch, now: datetime) -> 
     session.add(RawMail(mail_id=mail.id, octets=entry.arrival.octets))
     session.add(Receipt(**_receipt_row(entry)))
     detail = {"mail": mail.id, "source": mail.source, "sender": mail.sender, "answers": dispatch.id}
-    diarium.record(session, case, EventKind.JOINED, actor="mailrouter", now=now, detail=detail)
+    # What a mail server says makes nobody's page stale before it is read: each forward is answered by one.
+    kind = EventKind.RECEIPT if entry.from_system else EventKind.JOINED
+    diarium.record(session, case, kind, actor="mailrouter", now=now, detail=detail)
     return Taken(Disposition.JOINED, case.id, case.number)
 
 

@@ -293,6 +293,8 @@ def test_a_bounce_to_an_address_that_lost_its_token(db: Store) -> None:
     token = sent(db)
     home_with(db, bounce(token, to="svar@stad.example"))
     assert state(db)[2][0] == ("stadsmiljo@stad.example", "failed")
+    with db.read() as session:  # no page is stale because a mail server said something
+        assert session.exec(select(Event.kind).order_by(col(Event.id))).all()[-2:] == ["receipt", "send-delayed"]
     quoting = bounce(token, to="goteborg@stad.example")
     quoting.mail_from = "eva@stad.example"
     head = "From: eva@stad.example\r\nTo: goteborg@stad.example\r\nSubject: hej\r\n"

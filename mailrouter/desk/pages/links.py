@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from mailrouter import signing, triage
+from mailrouter.compose.caution import subject_of
 from mailrouter.compose.links import LinkAct, is_ours
 from mailrouter.desk import auth
 from mailrouter.desk.context import AtDesk, Desk, Field
@@ -157,7 +158,7 @@ def _page(
         act=link.act,
         title=_TITLES[link.act],
         number=link.case.number,
-        about="" if link.case.restricted else link.case.subject_public,
+        about=subject_of(link.case),
         part=link.part,
         used="" if done else link.used,
         done=done,
