@@ -117,6 +117,18 @@ def test_another_unit_than_suggested_gets_no_borrowed_reasons() -> None:
     assert "Valt av maria" in note(octets)
 
 
+def test_earlier_cases_stay_at_the_desk() -> None:
+    """A reason that names another case is not given to a förvaltning, which cannot see that case."""
+    reasons = [
+        {"kind": "similar", "text": "Liknar ärende 26-2224-V, som gick till Grundskoleförvaltningen."},
+        {"kind": "rule", "text": "Mejlet nämner en lampa"},
+    ]
+    suggested = {"unit": "stadsmiljoforvaltningen", "reasons": reasons}
+    text = note(compose.forward(case(suggestion=suggested), part(), dispatch(), ORDINARY, SETTINGS))
+    assert "26-2224-V" not in text
+    assert "Mejlet nämner en lampa" in text
+
+
 def test_the_header() -> None:
     """From is ours, answers and bounces come home by the token, the tags are there, the subject is neutral."""
     head = read(forward())

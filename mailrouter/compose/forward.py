@@ -115,7 +115,8 @@ def _reasons(case: Case, assignment: Assignment) -> list[str]:
     chosen = f"Valt av {assignment.created_by} på kontaktcenter."
     if suggestion.get("unit") != assignment.unit or is_quiet(case):  # reasons repeat words of the mail
         return [chosen]
-    return [*(one_line(str(reason["text"])) for reason in suggestion.get("reasons", [])[:3]), chosen]
+    said = [one["text"] for one in suggestion.get("reasons", []) if one["kind"] != "similar"]  # cases they cannot see
+    return [*(one_line(str(text)) for text in said[:3]), chosen]
 
 
 def _arende_json(
