@@ -8,7 +8,7 @@ import pytest
 
 from mailrouter import config, store
 from mailrouter.config import Settings
-from mailrouter.desk.letterview import clean_html, disposition, safe_filename
+from mailrouter.desk.letterview import clean_html, disposition, safe_filename, shown, words_behind
 from mailrouter.desk.safety import POLICY
 from mailrouter.letter import Attachment
 from mailrouter.store import Store
@@ -189,7 +189,7 @@ def test_a_breakdown_shows_nothing_of_our_inside(db: Store, eva: Person, caplog:
 def test_health(db: Store) -> None:
     """Well while every role that ever reported still does; silent after a minute; and nothing about people."""
     client = Person(open_desk(db)).client
-    assert client.get("/health").json() == {"status": "up", "database": "up", "roles": {}}
+    assert client.get("/health").json() == {"status": "up", "database": "up", "roles": {}, "restricted_unseen": {}}
     with db.write() as session:
         session.add(Heartbeat(node="a", role="work", at=NOW - timedelta(days=3), detail={"x": "anna@post.example"}))
         session.add(Heartbeat(node="b", role="work", at=NOW - timedelta(seconds=59)))
@@ -202,6 +202,7 @@ def test_health(db: Store) -> None:
         "status": "degraded",
         "database": "up",
         "roles": {"doors": {"status": "silent", "seconds": 61}, "work": {"status": "up", "seconds": 59}},
+        "restricted_unseen": {},
     }
 
 
@@ -223,3 +224,43 @@ def test_what_was_odd_is_said_in_words(db: Store, eva: Person) -> None:
     assert "Hål i vägen" in page.text
     assert "Så här har mejlet tolkats" in page.text
     assert "Mejlet saknar eget id." in page.text
+
+
+def test_hidden_numbers_and_marked_words() -> None:
+    """Words of the reasons are marked, a few places each; numbers are hidden until shown; all else is only text."""
+    words = words_behind(
+        {"reasons": [{"kind": "place", "text": "Platsen.", "words": ["Mariagatan"]}, {"kind": "rule", "text": "Utan."}]}
+    )
+    text = "<b>19121212-1212</b> Mariagatan, mariagatan, Mariagatans 4111 1111 1111 1111"
+    safe = shown(text, words, numbers=False, kinds={"personnummer": "personnummer, dolt"})
+    assert "1912" not in safe
+    assert "4111" not in safe
+    assert safe.count('<mark title="Platsen.">') == 2
+    assert "&lt;b&gt;" in safe
+    assert '<span class="unseen">personnummer, dolt</span>' in safe
+    assert "19121212-1212" in shown(text, words, numbers=True, kinds={})
+    assert "1912" not in clean_html("<p>19121212-1212</p>")
+
+
+def test_asking_for_hidden_numbers_is_written_down(db: Store) -> None:
+    """Subject and text hide them, in the queue too; whoever asks sees them, and the history says who."""
+    (number,) = receive(db, letter("Om 19121212-1212", "Mitt nummer är 19121212-1212."))
+    hire(db, "eva")
+    eva = Person(open_desk(db)).enter(db)
+    page = eva.look(number)
+    assert "1212-1212" not in page.text + eva.client.get("/").text
+    asked = eva.send(page, "/visa-nummer")
+    assert "Mitt nummer är 19121212-1212." in asked.text
+    assert "Dolda nummer visades" in eva.look(number).text
+    assert "1212-1212" not in eva.look(number).text
+
+
+def test_a_mail_is_shown_as_it_came(db: Store) -> None:
+    """As plain text that no browser makes anything of, whatever is in it."""
+    (number,) = receive(db, letter("Lampa", html="<script>alert(1)</script>"))
+    hire(db, "eva")
+    eva = Person(open_desk(db)).enter(db)
+    raw = eva.client.get(f"/arende/{number}/mejl/1/ratt")
+    assert raw.headers["content-type"].startswith("text/plain")
+    assert "sandbox" in raw.headers["content-security-policy"]
+    assert "<script>alert(1)</script>" in raw.text

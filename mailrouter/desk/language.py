@@ -52,6 +52,10 @@ class Language:
             return one if count == 1 else many
         return self.translations.ngettext(one, many, count)
 
+    def named(self, code: str) -> str:
+        """The name of a language; its code when nobody has named it."""
+        return str(self._locale.languages.get(code, code))
+
     def percent(self, share: float) -> str:
         """0.874 as 87 %, never more sure than 99 % nor less than 1 %: a model knows neither."""
         return format_percent(min(max(share, 0.01), 0.99), format="0 %", locale=self._locale)

@@ -158,6 +158,17 @@ _EVENTS = {
 }
 
 
+# What an event is called when a detail of it says more: its kind, the detail, its value (empty: any), the sentence.
+_NARROWER = (
+    (EventKind.QUARANTINED, "reason", "", N_("Ärendet ställdes åt sidan")),
+    (EventKind.READ, "what", "sensitive-numbers", N_("Dolda nummer visades")),
+    (EventKind.SENT, "action", "delivered", N_("Mejlet kom fram hos mottagaren")),
+    (EventKind.SENT, "action", "", N_("Mejlet lämnades vidare till en server som inte ger besked")),
+    (EventKind.SEND_DELAYED, "alternative", "", N_("Brevlådan finns inte; mejlet går till en annan")),
+    (EventKind.SEND_DELAYED, "outcome", "never", N_("Mejlet kunde inte lämnas, och inget nytt försök görs")),
+)
+
+
 def capped(count: int) -> str:
     """A tray's counter; nobody needs the figure of a very full one."""
     return f"{COUNT_LIMIT}+" if count >= COUNT_LIMIT else str(count)
@@ -170,18 +181,10 @@ def certainty(language: Language, probability: float) -> str:
 
 def event(_: Gettext, of: Event) -> str:
     """One event as a sentence without its details."""
-    if of.kind == EventKind.QUARANTINED and of.detail.get("reason"):
-        return _("Ärendet ställdes åt sidan")
-    if of.kind == EventKind.READ and of.detail.get("what") == "sensitive-numbers":
-        return _("Dolda nummer visades")
-    if of.kind == EventKind.SENT and of.detail.get("action") == "delivered":
-        return _("Mejlet kom fram hos mottagaren")
-    if of.kind == EventKind.SENT and of.detail.get("action"):
-        return _("Mejlet lämnades vidare till en server som inte ger besked")
-    if of.kind == EventKind.SEND_DELAYED and of.detail.get("alternative"):
-        return _("Brevlådan finns inte; mejlet går till en annan")
-    if of.kind == EventKind.SEND_DELAYED and of.detail.get("outcome") == "never":
-        return _("Mejlet kunde inte lämnas, och inget nytt försök görs")
+    for kind, key, value, said in _NARROWER:
+        found = of.detail.get(key)
+        if of.kind == kind and found and value in ("", found):
+            return _(said)
     known = of.kind in set(EventKind)
     return _(_EVENTS[EventKind(of.kind)]) if known else of.kind
 

@@ -195,9 +195,15 @@
   };
 
   // An answer that is being written is sent with Ctrl or Cmd and Enter; Enter alone begins a new line.
-  byId("svarstext")?.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.target.form.requestSubmit();
-  });
+  const answer = byId("svarstext");
+  if (answer) {
+    const blank = answer.value.match(/\[[^\[\]\n]+\]/); // the first thing to fill in is chosen: typing replaces it
+    answer.focus({ preventScroll: true });
+    if (blank) answer.setSelectionRange(blank.index, blank.index + blank[0].length);
+    answer.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) answer.form.requestSubmit();
+    });
+  }
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
