@@ -169,14 +169,16 @@ def _mailboxes(settings: Settings, city: Organisation) -> Iterator[str]:
 
 
 def _rules_and_model(settings: config.Classify, city: Organisation) -> Iterator[str]:
-    from mailrouter.classify import model, rules  # noqa: PLC0415 (numpy is loaded only to look at a model)
+    from mailrouter.classify import encoder, model, rules  # noqa: PLC0415 (numpy is loaded only to look at a model)
 
     if not settings.rules.is_dir():
         yield f"classify.rules: there is no folder {settings.rules}"
     yield from rules.check(settings.rules, city)
     try:
         used = model.load(settings.models)
-    except model.ModelError as error:
+        encoder.load(settings.models)
+        encoder.dense_of(settings.models, used.card.version)
+    except (model.ModelError, encoder.EncoderError) as error:
         yield str(error)
         return
     unknown = sorted(set(used.heads["area"]) - city.areas.keys())

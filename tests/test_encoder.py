@@ -11,10 +11,10 @@ import pytest
 import tokenizers
 from onnx import TensorProto, helper, numpy_helper
 
-from mailrouter import classify, stacking, training
+from mailrouter import check, classify, stacking, training
 from mailrouter.classify import Query, encoder, model
 from mailrouter.classify.encoder import EncoderError
-from mailrouter.config import Classify
+from mailrouter.config import Classify, Settings
 from mailrouter.learning import Examples
 from tests.test_classify_training import WORDS, settings, trained
 
@@ -104,6 +104,13 @@ def test_an_unsound_encoder_is_refused(tmp_path: Path, changes: dict[str, object
     install(tmp_path, **changes)
     with pytest.raises(EncoderError, match=sentence):
         encoder.load(tmp_path)
+
+
+def test_the_check_finds_an_unsound_encoder(settings: Classify) -> None:
+    """`mailrouter check` and the start say what is wrong before a mail finds out."""
+    trained(settings)
+    install(settings.models, sha256="0" * 64)
+    assert any("the hash differs" in sentence for sentence in check.start_problems(Settings(classify=settings)))
 
 
 def test_vectors_of_another_size_are_refused(tmp_path: Path) -> None:
