@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -111,6 +112,13 @@ def test_another_language_is_never_called_sure_by_habit(classifier: Classifier) 
 def test_warnings_are_raised(classifier: Classifier, flag: str, body: str) -> None:
     """What a person must see first is flagged."""
     assert flag in verdict_on(classifier, body).flags
+
+
+def test_thanks_are_no_threat(classifier: Classifier) -> None:
+    """Praise that sends its regards is not taken for a threat, though the same words can be one."""
+    thanks = "Jag och mormor var på sagostunden. Han som läste hjälpte oss att låna böcker om hajar. Hälsa honom det!"
+    assert "hot" not in verdict_on(classifier, thanks, "Tack till biblioteket").flags
+    assert "hot" in verdict_on(classifier, "Jag vet var handläggaren bor. Han ska få ångra sig, hälsa honom det.").flags
 
 
 def test_an_everyday_mail_has_no_warning(classifier: Classifier) -> None:
@@ -235,6 +243,32 @@ def test_the_shipped_model_keeps_its_promises(classifier: Classifier) -> None:
     assert figures["unit top-3"] >= 0.96
     assert figures["district"] >= 0.95
     assert figures["kind"] >= 0.78
+    assert figures["sure, unit right"] >= 0.97
+    assert figures["sure, share of all"] >= 0.3
+    assert figures["calibration error of the unit"] <= 0.07
+    for flag in ("bradskande", "hot", "skyddad", "overklagande-frist"):
+        assert figures[f"recall of {flag}"] >= 0.8
+
+
+def _without_dots(text: str) -> str:
+    return text.translate(str.maketrans("åäöÅÄÖé", "aaoAAOe"))
+
+
+def _mistyped(text: str) -> str:
+    """Two letters change places inside every seventh long word."""
+    words = text.split(" ")
+    for index in [place for place, word in enumerate(words) if len(word) > 6][::7]:
+        words[index] = words[index][:2] + words[index][3] + words[index][2] + words[index][4:]
+    return " ".join(words)
+
+
+@pytest.mark.parametrize("typed", [_without_dots, _mistyped, str.upper, str.lower])
+def test_places_are_met_however_they_are_typed(classifier: Classifier, typed: Callable[[str], str]) -> None:
+    """The district is found without dots, with typing errors, in capitals and without any."""
+    rows = [row for row in corpus.validation(SETTINGS.models / "corpus") if row.area != "grannkommun"]
+    texts = [typed(f"{row.query.subject}\n{row.query.body}") for row in rows]
+    found = [classifier.organisation.district_of(text).district for text in texts]
+    assert sum(one == row.district for one, row in zip(found, rows, strict=True)) / len(rows) >= 0.94
 
 
 def test_the_shipped_model_is_small() -> None:
