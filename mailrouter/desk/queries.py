@@ -120,8 +120,8 @@ def _mine(visitor: Visitor) -> ColumnElement[bool]:
     did = select(col(Event.case_id)).where(
         Event.actor == visitor.name, col(Event.actor) != literal_column("'mailrouter'"), col(Event.kind).in_(DECISIVE)
     )
-    last = did.order_by(col(Event.id).desc()).limit(MINE_LIMIT)
-    return or_(col(Case.id).in_(open_now), col(Case.id).in_(last))
+    last = did.order_by(col(Event.id).desc()).limit(MINE_LIMIT).subquery()
+    return col(Case.id).in_(open_now.union(select(last.c.case_id)))  # an OR would have PostgreSQL read every case
 
 
 def _says(words: str, visitor: Viewer) -> ColumnElement[bool]:
