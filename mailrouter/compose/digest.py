@@ -21,13 +21,14 @@ def digest(dispatch: Dispatch, settings: Settings, keys: Keys = ()) -> bytes:
     cases: list[Mapping[str, Any]] = dispatch.detail["cases"]
     units = list(dict.fromkeys(str(case["unit"]) for case in cases))
     for_head = dispatch.detail["to"] == "chef"
+    rows = [(case, _row(case, settings, () if for_head else keys)) for case in cases]
     note = render(
         "digest.txt",
         {
             "units": units,
             "for_head": for_head,
-            "late": [_row(case, settings, keys) for case in cases if case["days_left"] < 0],
-            "coming": [_row(case, settings, keys) for case in cases if case["days_left"] >= 0],
+            "late": [row for case, row in rows if case["days_left"] < 0],
+            "coming": [row for case, row in rows if case["days_left"] >= 0],
             "sender": settings.forward.from_name,
         },
     )
@@ -37,8 +38,11 @@ def digest(dispatch: Dispatch, settings: Settings, keys: Keys = ()) -> bytes:
 
 
 def _subject(count: int, *, for_head: bool) -> str:
-    cases = "1 ärende" if count == 1 else f"{count} ärenden"
-    return f"Till chefen: {cases} är inte besvarade i tid" if for_head else f"Påminnelse: {cases} väntar på er"
+    if for_head:
+        return (
+            f"Till chefen: {'1 ärende är inte besvarat' if count == 1 else f'{count} ärenden är inte besvarade'} i tid"
+        )
+    return f"Påminnelse: {'1 ärende' if count == 1 else f'{count} ärenden'} väntar på er"
 
 
 def _fields(cases: list[Mapping[str, Any]], settings: Settings) -> str:
