@@ -20,6 +20,7 @@ from tests.browser import Window, chromium, served, window
 from tests.clock import NOW, ZONE
 from tests.desk import city, hire, letter, open_desk
 
+HOUSE = 5  # the template that refers people to their landlord, as the migration numbers it
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 
@@ -37,6 +38,7 @@ class Sample:
     kind: str = "klagomal"
     hours_ago: float = 1
     attachments: Sequence[tuple[str, str, bytes]] = ()
+    words: tuple[str, ...] = ()  # those that the first reason names
 
 
 SAMPLES = (
@@ -52,6 +54,7 @@ SAMPLES = (
         ["Orden sandats, trottoaren och halt pekar på snöröjning och halkbekämpning.",
          "Chapmans torg ligger i stadsområde Centrum.", "Skriver om att någon kan skada sig i dag: brådskande."],
         ("bradskande",), "centrum", "felanmalan", 2.5, [("trottoaren.jpg", "image/jpeg", b"\xff\xd8" * 90_000)],
+        ("sandats", "trottoaren", "halt"),
     ),
     Sample(
         "Ahmed Yusuf <ahmed.yusuf@brev.example>", "Avslag på försörjningsstöd, hur överklagar jag?",
@@ -115,7 +118,7 @@ class SampleClassifier:
         )
         return Verdict(
             candidates, sample.kind, sample.district, sample.flags, "sv",
-            tuple(Reason("word", text) for text in sample.reasons), candidates[0].probability < 0.7, self.by,
+            tuple(Reason("word", text, words=() if place else sample.words) for place, text in enumerate(sample.reasons)), candidates[0].probability < 0.7, self.by,
         )  # fmt: skip
 
 
@@ -167,7 +170,7 @@ def _history(session: Session, numbers: Sequence[str]) -> None:
 
 
 def main(folder: Path) -> None:
-    """Draw the two pictures of the README into ``folder``."""
+    """Draw the pictures of README and docs into ``folder``."""
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
         opened = store.connect(config.Store(url=f"sqlite:///{name}/desk.db"))
         store.migrate(opened)
@@ -177,6 +180,7 @@ def main(folder: Path) -> None:
             eva.log_in("eva")
             _draw(eva, "/", folder / "desk-queue.png")
             _draw(eva, f"/arende/{numbers[0]}", folder / "desk-case.png")
+            _draw(eva, f"/arende/{numbers[3]}?mall={HOUSE}", folder / "desk-answer.png")
         opened.dispose()
 
 
