@@ -11,6 +11,7 @@ RAW_HTML_OCTETS = 16_000_000  # pictures may stand in the middle of an HTML part
 TEXT_PARTS = 50
 EMBEDDED = 20
 EXCUSE_CHARS = 600
+SAMPLED_OCTETS = 4_000  # looked at to tell a text from a file
 HTML_KEPT_CHARS = 1_000_000
 
 _BODY_TYPES = {"text/plain", "text/html", "text/enriched", "text/richtext", "text/x-markdown", "text/markdown",
@@ -209,6 +210,8 @@ class _Gatherer:
             return
         self.attach(part, octets)
         kind = part.content_type
+        if kind == "application/pgp-encrypted" or octets[:64].lstrip().startswith(b"-----BEGIN PGP MESSAGE-----"):
+            self.content.defects.append("encrypted")
         if kind in _MESSAGE_TYPES or kind in {"text/rfc822-headers", "message/rfc822-headers"}:
             if len(self.content.embedded) < EMBEDDED:
                 self.content.embedded.append(octets)
@@ -280,6 +283,7 @@ def _is_excuse(said: str, html_octets: int) -> bool:
     return bool(excuse) and html_octets > 300
 
 
+_CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _META = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 
 
@@ -295,6 +299,9 @@ def _rescue(content: Content, octets: bytes, tree: mime.Tree) -> None:
     readable = [leaf for leaf in leaves if leaf.content_type in _BODY_TYPES - _NEVER_TEXT]
     readable += [leaf for leaf in leaves if _is_last_resort(leaf)]
     for leaf in readable:
+        if _is_binary(leaf.decoded(octets, SAMPLED_OCTETS)):
+            content.defects += ["encrypted"] if leaf.content_type == "text/pgp" else []
+            continue
         gatherer.read_text(leaf)
         if content.text.strip():
             if leaf.disposition == "attachment" or leaf.filename:
@@ -317,11 +324,17 @@ def _rescue(content: Content, octets: bytes, tree: mime.Tree) -> None:
         return
 
 
+def _is_binary(sample: bytes) -> bool:
+    """True for octets that no charset makes a text of: control characters throughout, as in what is encrypted or
+    packed under the name of a text (UTF-16 has zero octets, and escapes belong to ISO-2022)."""
+    return len(_CONTROLS.findall(sample)) * 50 > len(sample)
+
+
 def _is_last_resort(part: mime.Part) -> bool:
     kind = part.content_type
-    return kind.startswith("text/") and kind not in _BODY_TYPES | _NEVER_TEXT | {
+    return kind == "application/plain" or (kind.startswith("text/") and kind not in _BODY_TYPES | _NEVER_TEXT | {
         "text/calendar", "text/rfc822-headers", "text/x-vcard", "text/vcard", "text/css"
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def safe_name(name: str, content_type: str, number: int) -> str:

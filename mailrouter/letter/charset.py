@@ -75,8 +75,12 @@ _SILENT = {"", "us-ascii", "ascii", "ansi_x3.4-1968", "x-unknown", "unknown", "u
            "x-roman8", "iso-8859", "windows", "undefined"}  # fmt: skip
 # Not charsets: codecs that change the meaning of text, may raise oddly or are slow on hostile input.
 _NOT_CHARSETS = {"unicode_escape", "raw_unicode_escape", "idna", "punycode", "undefined", "charmap", "mbcs", "oem"}
+SAMPLED_OCTETS = 20_000  # looked at to guess a charset
+BROKEN_LETTERS = 20_000  # mended one by one in a text of two charsets
 _BAD = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED_JIS = re.compile(rb"\x1b\$[@B]|\x1b\([JIB]")
+_LATIN = re.compile(rb"[A-Za-z]+")
+_VOWELS = re.compile("[аеёиоуыэюя]", re.IGNORECASE)
 _WESTERN = {"cp1252", "latin_1", "iso8859-1", "iso8859-15", "ascii", "mac_roman", "cp1254"}
 
 
@@ -88,6 +92,27 @@ def _as_latin1(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("mailrouter-c1", _as_latin1)
+
+
+def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("cp1252", "mailrouter-c1"), error.end
+
+
+def _as_letter(error: UnicodeError) -> tuple[str, int]:
+    """A single letter of cp1252 among UTF-8: gateways append their disclaimer in it. What can be the first octet
+    of a common character that was cut is no letter."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    broken = error.object[error.start : error.end]
+    whole = len(broken) == 1 and broken[0] >= 0xC0 and broken[0] not in _COMMON_LEADS
+    return _as_cp1252(error) if whole else ("\ufffd", error.end)
+
+
+_COMMON_LEADS = frozenset(b"\xc2\xc3\xd0\xd1\xe2\xef\xf0")
+codecs.register_error("mailrouter-western", _as_cp1252)
+codecs.register_error("mailrouter-mixed", _as_letter)
 
 
 @lru_cache(maxsize=512)
@@ -127,7 +152,7 @@ def western(octets: bytes) -> str:
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
-        return _cesu8(octets) or _nearly_utf8(octets) or octets.decode("cp1252", "mailrouter-c1")
+        return _cesu8(octets) or _nearly_utf8(octets) or _cyrillic(octets) or octets.decode("cp1252", "mailrouter-c1")
 
 
 def _cesu8(octets: bytes) -> str:
@@ -141,11 +166,32 @@ def _cesu8(octets: bytes) -> str:
 
 
 def _nearly_utf8(octets: bytes) -> str:
-    """UTF-8 with a few broken characters (a cut at a buffer's end), or "" when it is another charset."""
+    """UTF-8 with a few broken characters (a cut at a buffer's end), or mixed with lines in cp1252 (a quoted
+    letter pasted as it came), or "" when it is another charset."""
     text = octets.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     sound = sum(map(len, re.findall("[^\x00-\x7f\ufffd]+", text)))
-    return text if sound > 2 * broken else ""
+    if broken > BROKEN_LETTERS:
+        return text if sound > 2 * broken else ""
+    if sound > 2 * broken:
+        return octets.decode("utf-8", "mailrouter-mixed")
+    return octets.decode("utf-8", "mailrouter-western") if sound >= broken else ""
+
+
+def _cyrillic(octets: bytes) -> str:
+    """Octets without a label in whole words of high letters, which no western language has, or "": then they are
+    windows-1251 or KOI8-R, told apart by where their small letters stand."""
+    words = re.findall(rb"[\xa3\xb3\xb8\xa8\xc0-\xff]+", octets[:SAMPLED_OCTETS])
+    high = sum(map(len, words))
+    latin = sum(map(len, _LATIN.findall(octets[:SAMPLED_OCTETS])))
+    letters = b"".join(words)
+    if high < 12 or len(set(letters)) < 9 or high < 3 * len(words) or high * 2 < latin:
+        return ""
+    upper = sum(octet >= 0xE0 for octet in letters)
+    name = "cp1251" if upper * 2 > high else "koi8-r"
+    text = octets.decode(name, "replace")
+    vowels = len(_VOWELS.findall(text, 0, SAMPLED_OCTETS))
+    return text if high * 3 < vowels * 10 < high * 6 else ""
 
 
 def decode(octets: bytes, label: str = "") -> tuple[str, str]:

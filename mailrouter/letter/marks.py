@@ -17,10 +17,10 @@ SENT = ("ngày", "đã gửi", "gönderme", "gönderilen", "tarih", "trimis", "�
         "envoyé", "envoyé le", "enviado", "enviado el", "enviada em", "fecha", "data", "inviato", "verzonden",
         "odesláno", "wysłano", "küldve", "dátum", "отправлено", "дата", "发送时间", "日期", "日時", "送信日時",
         "보낸 날짜", "보낸날짜", "sent on")  # fmt: skip
-TO = ("đến", "tới", "kime", "către", "προς", "إلى", "za", "saaja",
+TO = ("đến", "pour", "tới", "kime", "către", "προς", "إلى", "za", "saaja",
       "till", "to", "til", "an", "vastaanottaja", "kenelle", "à", "para", "a", "aan", "komu", "do", "címzett", "кому",
       "destinatario", "destinataire", "宛先", "收件人", "받는 사람", "받는사람")  # fmt: skip
-SUBJECT = ("chủ đề", "konu", "subiect", "θέμα", "الموضوع", "predmet", "teema",
+SUBJECT = ("chủ đề", "sujet", "konu", "subiect", "θέμα", "الموضوع", "predmet", "teema",
            "ämne", "ärende", "subject", "emne", "betreff", "aihe", "objet", "asunto", "assunto", "oggetto", "onderwerp",
            "předmět", "temat", "tárgy", "тема", "件名", "主题", "主題", "제목")  # fmt: skip
 OTHER = ("kopia", "kopio", "cc", "kopi", "kopie", "bcc", "bilagor", "attachments", "prioritet", "importance",
@@ -62,7 +62,7 @@ SEPARATOR = re.compile(
     r"originalmeddelande|ursprungligt\s+möte|original\s*-?\s*nachricht|ursprüngliche\s+nachricht|"
     r"oprindelig\s+meddelelse|"
     r"opprinnelig\s+melding|alkuperäinen\s+viesti|message\s+d'origine|message\s+original|mensaje\s+original|"
-    r"mensagem\s+original|messaggio\s+originale|oorspronkelijk\s+bericht|wiadomość\s+oryginalna|"
+    r"mensagem\s+original|messaggio\s+originale|(?:oorspronkelijk|origineel)\s+bericht|wiadomość\s+oryginalna|"
     r"původní\s+zpráva|"
     r"eredeti\s+üzenet|исходное\s+сообщение|reply\s+message|原始邮件|"
     r"forwarded\s+(?:message|by.*)|vidarebefordrat\s+(?:meddelande|brev|mejl)|weitergeleitete\s+nachricht|"
@@ -72,7 +72,7 @@ SEPARATOR = re.compile(
     re.IGNORECASE,
 )
 FORWARD_LINE = re.compile(
-    r"[>\s]*(?:begin\s+forwarded\s+message|vidarebefordrat\s+(?:brev|meddelande|mejl)|"
+    r"[>\s]*(?:(?:begin\s+)?forwarded\s+message|vidarebefordrat\s+(?:brev|meddelande|mejl)|"
     r"start\s+på\s+vidarebefordrat\s+brev|början\s+på\s+vidarebefordrat\s+brev|"
     r"anfang\s+der\s+weitergeleiteten\s+(?:e-?mail|nachricht)|"
     r"start\s+på\s+videresendt\s+(?:besked|melding)|videresendt\s+(?:besked|melding)|"

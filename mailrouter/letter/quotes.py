@@ -16,6 +16,7 @@ SIGNATURE_LINES = 14
 SIGNATURE_LINE_CHARS = 100
 
 _TIME = re.compile(r"\d{1,2}[:.]\d{2}")
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _DATE = re.compile(r"\d{4}|\d{1,2}[./-]\d{1,2}|\d{1,2}\.?\s+\w{3,}")
 _EMAIL = re.compile(r"\S+@\S+|<[^>]*>|\[mailto:")
 _EXACT = re.compile(r"[A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} (?:[+-]\d{4}|GMT|UTC|CES?T)")
@@ -90,11 +91,11 @@ def _separator(lines: list[str], number: int) -> Mark | None:
         forwarded = marks.FORWARD_WORD.search(line) is not None
     elif _WROTE_BETWEEN_DASHES.match(line) and not marks.OWN_VERB.search(line) and marks.VERBS.search(line):
         forwarded = False
-    elif marks.FORWARD_LINE.fullmatch(line) and _header_soon(lines, number + 1):
+    elif marks.FORWARD_LINE.fullmatch(line) and _forwarded_soon(lines, number + 1):
         forwarded = True
     else:
         return None
-    block = _header_soon(lines, number + 1)
+    block = _forwarded_soon(lines, number + 1) if forwarded else _header_soon(lines, number + 1)
     end = block.end if block else number + 1
     return Mark(number, end, "separator", block.sender if block else "", forwarded)
 
@@ -104,6 +105,16 @@ def _header_soon(lines: list[str], number: int) -> Mark | None:
         if lines[ahead].strip("> \t"):
             return _header_block(lines, ahead, needed=2)
     return None
+
+
+def _forwarded_soon(lines: list[str], number: int) -> Mark | None:
+    """The header below words that announce a forwarded mail; one that is cut to a From: with a mailbox will do."""
+    block = _header_soon(lines, number)
+    first = next((ahead for ahead in range(number, min(len(lines), number + 4)) if lines[ahead].strip("> \t")), None)
+    if block is not None or first is None:
+        return block
+    kind, value = _label(lines[first])
+    return Mark(first, first + 1, "header", value) if kind == "from" and "@" in value else None
 
 
 def _header_block(lines: list[str], number: int, needed: int = 3) -> Mark | None:
@@ -145,10 +156,12 @@ def _header_block(lines: list[str], number: int, needed: int = 3) -> Mark | None
 
 
 def _is_exact(kinds: dict[str, str]) -> bool:
-    """True for a date with seconds and zone beside a mailbox, as only a program writes them."""
-    return _EXACT.search(kinds.get("sent", "")) is not None and any(
-        "@" in kinds.get(kind, "") for kind in ("from", "to")
-    )
+    """True for a date with seconds and zone beside a mailbox, or a whole date with its time below the mailbox it
+    came from, as only a program writes them."""
+    sent, sender = kinds.get("sent", ""), kinds.get("from", "")
+    if "@" in sender and _YEAR.search(sent) and _TIME.search(sent):
+        return True
+    return _EXACT.search(sent) is not None and ("@" in sender or "@" in kinds.get("to", ""))
 
 
 def _label(line: str) -> tuple[str, str]:
