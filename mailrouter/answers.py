@@ -11,14 +11,24 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, select
 
 from mailrouter import diarium, number, triage
+from mailrouter.compose.common import day
+from mailrouter.diarium import EventKind
 from mailrouter.letter import Nature
-from mailrouter.tables import AnswerTemplate, Case, Dispatch, DispatchKind, Mail
+from mailrouter.tables import AnswerTemplate, Assignment, Case, Dispatch, DispatchKind, Mail
 from mailrouter.triage import CloseReason, TriageError
 
 ANSWER, REFER = "answer", "refer"  # AnswerTemplate.purpose
 LONGEST_TEXT = 20_000
 LONGEST_TITLE = 80
 GREETING = "Med vänlig hälsning\nDin servicevägledare"
+DELAY = """Hej!
+
+Ditt ärende {nummer} skulle ha varit besvarat {dag}. Det är försenat hos {förvaltning}.
+
+[Skriv varför det dröjer, och när svaret väntas komma.]
+
+{hälsning}
+"""  # a notice of substantial delay, for a person to finish (FL 11 §)
 EMPTY = "Hej!\n\n\n\n{hälsning}\n"
 
 _BLANK = re.compile(r"\[[^\[\]\n]{1,200}\]")  # what a template leaves for a person to fill in
@@ -44,6 +54,44 @@ def templates(session: Session, *, all_of_them: bool = False) -> Sequence[Answer
 def filled(text: str, case: Case) -> str:
     """A template's text for a case: ``{nummer}`` and ``{hälsning}`` are put in, all else stays as it is."""
     return text.replace("{nummer}", case.number).replace("{hälsning}", GREETING)
+
+
+def delay_notice(case: Case, parts: Sequence[Assignment]) -> str:
+    """The beginning of a notice that the answer of those who have ``parts`` is late."""
+    units = ", ".join(part.unit_name for part in parts)
+    due = day(min((part.answer_due for part in parts), default=case.answer_due))
+    return filled(DELAY, case).replace("{dag}", due).replace("{förvaltning}", units)
+
+
+def tell(
+    session: Session,
+    case_id: int,
+    text: str,
+    *,
+    seen: int | None,
+    actor: str,
+    now: datetime,
+    delay: timedelta = timedelta(),
+) -> Case:
+    """Send ``text`` to the citizen and leave the case as it is, as for a notice of delay; why it asked is noted.
+
+    Raises NobodyToAnswerError, UnfinishedError or StaleError.
+    """
+    words = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    _refuse_unfinished(session, words)
+    case = diarium.lock(session, case_id)
+    if seen is not None:
+        diarium.refuse_stale(session, case, seen)
+    opening = triage.opening_mail(session, case_id)
+    recipient = address_of(case, opening)
+    if not recipient:
+        raise NobodyToAnswerError("there is nobody to tell: the mail has no address, or a program wrote it")
+    detail = {"attention": case.attention, "recipient": recipient, "note": "Medborgaren underrättas."}
+    case.attention = ""
+    diarium.record(session, case, EventKind.NOTED, actor=actor, now=now, detail=detail)
+    session.add(_mail_of(case, opening, recipient, words, now, delay))
+    session.flush()
+    return case
 
 
 def address_of(case: Case, opening: Mail) -> str:
@@ -80,26 +128,29 @@ def answer(
     if not recipient:
         raise NobodyToAnswerError("there is nobody to answer: the mail has no address, or a program wrote it")
     case = triage.close(session, case_id, reason, note=note, seen=seen, actor=actor, now=now, recipient=recipient)
-    session.add(
-        Dispatch(
-            case_id=case.id,
-            mail_id=opening.id,
-            kind=DispatchKind.ANSWER,
-            recipient=recipient,
-            token=number.new_token(),
-            created_at=now,
-            due_at=now + delay,
-            text=words,
-        )
-    )
+    session.add(_mail_of(case, opening, recipient, words, now, delay))
     session.flush()
     return case
+
+
+def _mail_of(case: Case, opening: Mail, recipient: str, text: str, now: datetime, delay: timedelta) -> Dispatch:
+    return Dispatch(
+        case_id=case.id,
+        mail_id=opening.id,
+        kind=DispatchKind.ANSWER,
+        recipient=recipient,
+        token=number.new_token(),
+        created_at=now,
+        due_at=now + delay,
+        text=text,
+    )
 
 
 def _refuse_unfinished(session: Session, text: str) -> None:
     if not text or len(text) > LONGEST_TEXT:
         raise UnfinishedError(f"an answer has between 1 and {LONGEST_TEXT} characters")
-    known = {blank for template in templates(session, all_of_them=True) for blank in _BLANK.findall(template.text)}
+    texts = [DELAY, *(template.text for template in templates(session, all_of_them=True))]
+    known = {blank for one in texts for blank in _BLANK.findall(one)}
     left = [blank for blank in _BLANK.findall(text) if blank in known]
     if left:
         raise UnfinishedError(f"still to be filled in: {', '.join(left)}")

@@ -158,7 +158,7 @@ def _mailboxes(settings: Settings, city: Organisation) -> Iterator[str]:
     outside = [
         f"{mailbox} ({unit.id})"
         for unit in city.units.values()
-        for mailbox in (unit.mailbox, unit.alternative)
+        for mailbox in (unit.mailbox, unit.alternative, unit.head)
         if mailbox and mailbox.rpartition("@")[2].lower() not in settings.city.domains
     ]
     if outside:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from sqlmodel import Session
 
-from mailrouter import deadlines, diarium, organisation, triage, undo
+from mailrouter import answers, deadlines, diarium, organisation, triage, undo
 from mailrouter.cli.cases import case, outbox, summary
 from mailrouter.cli.common import config_option, echo_json, json_option, open_store
 from mailrouter.config import Settings
@@ -154,6 +154,15 @@ def resume(on: Decision, part: int) -> Case:
     """Let the answer clock of a part run on; the answer date moves by the days it stood still."""
     city = organisation.load(on.settings.classify.organisation)
     return deadlines.resume(on.session, on.case_id, part, settings=on.settings, organisation=city, **on.who)
+
+
+@decision("tell", "tell 26-2223-G --text besked.txt")
+@click.option(
+    "--text", "file", required=True, type=click.File(encoding="utf-8"), help="File with the text; - is stdin."
+)
+def tell(on: Decision, file: TextIO) -> Case:
+    """Write to the citizen, as of a delay; the case stays as it is."""
+    return answers.tell(on.session, on.case_id, file.read(), **on.who)
 
 
 @decision("noted", "noted 26-2223-G")

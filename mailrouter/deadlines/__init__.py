@@ -8,11 +8,12 @@ from mailrouter.deadlines.desk import mark_waiting
 from mailrouter.deadlines.digests import forward_of
 from mailrouter.deadlines.moving import Move, recompute
 from mailrouter.deadlines.office import Office
-from mailrouter.deadlines.pause import ClockError, pause, resume
+from mailrouter.deadlines.pause import LONGEST_REASON, ClockError, pause, resume
 from mailrouter.deadlines.remind import LIVE, mark, remind_due, start
 
 __all__ = [
     "LIVE",
+    "LONGEST_REASON",
     "ClockError",
     "Move",
     "Office",

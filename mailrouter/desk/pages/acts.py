@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from mailrouter import answers, diarium, restrictions, triage, undo
+from mailrouter import answers, deadlines, diarium, restrictions, triage, undo
 from mailrouter.desk import choices, presence, queries, trays
 from mailrouter.desk.auth import Act, Visitor
 from mailrouter.desk.context import AtDesk, Desk, Field, ForbiddenError, Writer, require, see
@@ -318,6 +318,54 @@ def give_back(sent: ASent, part_id: int, orsak: Field = "") -> Response:
         )
 
     return _carry_out(sent, Act.SETTLE, decide, stay=True)
+
+
+@router.post("/del/{part_id}/pausa")
+def pause(sent: ASent, part_id: int, orsak: Field = "") -> Response:
+    """Stop the answer clock of a part."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        _own_part(sent, session, case, part_id)
+        reason = " ".join(orsak.split())[: deadlines.LONGEST_REASON]
+        if not reason:
+            raise RefusedError(sent.gettext("Skriv vad förvaltningen väntar på."))
+        return deadlines.pause(
+            session, case.id, part_id, reason=reason, seen=sent.seen, actor=sent.visitor.name, now=now,
+            settings=sent.desk.settings, organisation=sent.desk.organisation,
+        )  # fmt: skip
+
+    return _carry_out(sent, Act.SETTLE, decide, stay=True)
+
+
+@router.post("/del/{part_id}/fortsatt")
+def resume(sent: ASent, part_id: int) -> Response:
+    """Let the answer clock of a part run on."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        _own_part(sent, session, case, part_id)
+        return deadlines.resume(
+            session, case.id, part_id, seen=sent.seen, actor=sent.visitor.name, now=now,
+            settings=sent.desk.settings, organisation=sent.desk.organisation,
+        )  # fmt: skip
+
+    return _carry_out(sent, Act.SETTLE, decide, stay=True)
+
+
+@router.post("/besked")
+def tell(sent: ASent, text: Field = "") -> Response:
+    """Tell the citizen of a delay; the case stays as it is."""
+
+    def decide(session: Session, case: Case, now: datetime) -> object:
+        try:
+            return answers.tell(
+                session, case.id, text, seen=sent.seen, actor=sent.visitor.name, now=now, delay=sent.desk.undo_window
+            )
+        except answers.UnfinishedError as error:
+            raise RefusedError(
+                sent.gettext("Svaret är inte klart: skriv färdigt det som står inom hakparentes.")
+            ) from error
+
+    return _carry_out(sent, Act.SORT, decide, stay=True)
 
 
 @router.post("/del/{part_id}/diarienummer")

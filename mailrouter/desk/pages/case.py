@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from functools import partial
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import Response
 
-from mailrouter import answers, letter, undo
+from mailrouter import answers, deadlines, letter, undo
 from mailrouter.classify import sensitive
 from mailrouter.desk import choices, done, presence, queries, words
 from mailrouter.desk.auth import Act, Visitor
@@ -168,6 +169,7 @@ def page(
         templates=templates,
         draft=answer.wish.draft or _draft(file.case, templates, look.template, desk.organisation),
         answer_to=answers.address_of(file.case, file.mails[0]) if file.mails else "",
+        delay_notice=_delay_notice(file, visitor, today, desk.settings.deadline.delay_weeks),
         EMPTY=EMPTY,
         marked=wish or choices.marked(file.case.suggestion, candidates, refused),
         catalogue=choices.catalogue(desk.organisation, today),
@@ -230,6 +232,17 @@ def _open(file: CaseFile, visitor: Visitor, *, free: bool) -> Open:
     )
 
 
+def _delay_notice(file: CaseFile, visitor: Visitor, today: date, weeks: int) -> str:
+    """A draft to the citizen when an answer is substantially late (FL 11 §); empty when none is, or nobody to tell."""
+    late = [
+        part
+        for part in file.parts
+        if part.state in deadlines.LIVE and part.paused_at is None and today >= part.answer_due + timedelta(weeks=weeks)
+    ]
+    may = visitor.may(Act.SORT) and file.mails and answers.address_of(file.case, file.mails[0])
+    return answers.delay_notice(file.case, late) if late and may else ""
+
+
 def _part_acts(file: CaseFile, part: Assignment, visitor: Visitor) -> Mapping[str, bool]:
     """What can be done to a förvaltning's part; a registrator settles only her own unit's."""
     mine = visitor.may(Act.SETTLE) and visitor.only_unit in (None, part.unit)
@@ -239,4 +252,6 @@ def _part_acts(file: CaseFile, part: Assignment, visitor: Visitor) -> Mapping[st
         "answered": mine and under_way and (part.state, AssignmentState.ANSWERED) in ASSIGNMENT_MOVES,
         "give_back": mine and back and (part.state, AssignmentState.RETURNED) in ASSIGNMENT_MOVES,
         "number": mine and part.state in (AssignmentState.DELIVERED, AssignmentState.ANSWERED),
+        "pause": mine and under_way and part.state in deadlines.LIVE and part.paused_at is None,
+        "resume": mine and under_way and part.state in deadlines.LIVE and part.paused_at is not None,
     }
