@@ -104,6 +104,10 @@ def test_whoever_is_cleared_works_with_it(db: Store) -> None:
     eva.look(secret)
     eva.client.get(f"/arende/{secret}/mejl/1/original")
     assert [event.actor for event in _events(db, secret, EventKind.READ)] == ["eva"]
+    hire(db, "olle")
+    _clear(db, "olle", "visselblasning")
+    Person(eva.app, "olle").enter(db).client.get(f"/arende/{secret}/mejl/1/original")
+    assert [event.actor for event in _events(db, secret, EventKind.READ)] == ["eva", "olle"]
     sent = eva.send(page, "/bekrafta", val=f"{STREETS}|gatubelysning")
     assert sent.status_code == 200
     with db.read() as session:
