@@ -14,7 +14,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from sqlmodel import select
 
-from mailrouter import config, diarium, forward, reading, settlement, signing, triage
+from mailrouter import bounces, config, diarium, forward, reading, signing, triage
 from mailrouter.classify.values import Candidate, Verdict
 from mailrouter.compose.citizen import status_address
 from mailrouter.config import Settings
@@ -287,7 +287,7 @@ def test_an_acknowledgement_that_bounces_is_the_last(db: Store, settings: Settin
         session.add(bounce)
         session.flush()
         failure = Failure("kerstin@post.example", "failed", "5.1.1", "no such user")
-        settlement.take_report(session, bounce, Report((failure,), ""), NOW)
+        bounces.take_report(session, bounce, Report((failure,), ""), settings, NOW)
     assert (case_of(db, number).contact, case_of(db, number).state) == ("", CaseState.OPEN)
     confirm(db, settings, number, STREETS)
     send(db, settings)
