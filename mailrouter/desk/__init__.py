@@ -1,4 +1,4 @@
-"""The web desk: the only room that knows HTTP. ``create_app`` is its door."""
+"""The web desk: the only room that serves HTTP. ``create_app`` is its door."""
 
 from mailrouter.desk.app import create_app
 
