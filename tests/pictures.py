@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from playwright.sync_api import Browser
 from sqlmodel import Session, select
 
+from bench import filling
 from mailrouter import config, diarium, ingest, reading, store, triage
 from mailrouter.classify.values import Candidate, Query, Reason, Verdict
 from mailrouter.config import Settings
@@ -116,10 +118,19 @@ class SampleClassifier:
         candidates = tuple(
             Candidate(area, city().unit_for(area, sample.district, on), share) for area, share in sample.candidates
         )
+        reasons = tuple(
+            Reason("word", text, words=sample.words if place == 0 else ()) for place, text in enumerate(sample.reasons)
+        )
         return Verdict(
-            candidates, sample.kind, sample.district, sample.flags, "sv",
-            tuple(Reason("word", text, words=() if place else sample.words) for place, text in enumerate(sample.reasons)), candidates[0].probability < 0.7, self.by,
-        )  # fmt: skip
+            candidates,
+            sample.kind,
+            sample.district,
+            sample.flags,
+            "sv",
+            reasons,
+            candidates[0].probability < 0.7,
+            self.by,
+        )
 
 
 def furnish(opened: Store) -> list[str]:
@@ -182,6 +193,19 @@ def main(folder: Path) -> None:
             _draw(eva, f"/arende/{numbers[0]}", folder / "desk-case.png")
             _draw(eva, f"/arende/{numbers[3]}?mall={HOUSE}", folder / "desk-answer.png")
         opened.dispose()
+        draw_overview(Path(name) / "overview.db", browser, folder / "overview.png")
+
+
+def draw_overview(database: Path, browser: Browser, file: Path) -> None:
+    """The managers' page over some weeks of invented cases."""
+    opened = store.connect(config.Store(url=f"sqlite:///{database}"))
+    store.migrate(opened)
+    filling.fill(opened, 40_000, city())
+    hire(opened, "cim", Role.CHEF)
+    with served(open_desk(opened)) as address, window(browser, address, height=1100) as cim:
+        cim.log_in("cim")
+        _draw(cim, "/oversikt?period=forra-manaden", file)
+    opened.dispose()
 
 
 def _draw(eva: Window, path: str, file: Path) -> None:
