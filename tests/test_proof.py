@@ -29,7 +29,8 @@ from tests.register import take
 from tests.test_forward import LATER, ORIGINAL, UNIT, Answering, queue
 
 MAIL = (
-    b"From: k@stad.example\r\nTo: s@stad.example\r\nSubject: hej\r\nX-Mailrouter-Case: 26-2222-Q\r\n\r\nHej \xc3\xa5\r\n"
+    b"From: k@stad.example\r\nTo: s@stad.example\r\nSubject: hej\r\nX-Mailrouter-Case: 26-2222-Q\r\n"
+    b"\r\nHej \xc3\xa5\r\n"
 )
 
 
