@@ -9,7 +9,17 @@ from mailrouter import diarium, triage
 from mailrouter.config import Settings
 from mailrouter.diarium import EventKind
 from mailrouter.store import Store
-from mailrouter.tables import Assignment, AssignmentState, Case, CaseState, Dispatch, DispatchState, Event, Role
+from mailrouter.tables import (
+    Assignment,
+    AssignmentState,
+    Case,
+    CaseLink,
+    CaseState,
+    Dispatch,
+    DispatchState,
+    Event,
+    Role,
+)
 from mailrouter.triage import Choice
 from tests.clock import NOW
 from tests.desk import SCHOOLS, STREETS, WATER, Person, city, form_of, hire, letter, marked, open_desk, receive
@@ -348,3 +358,25 @@ def test_what_has_left_is_not_undone(db: Store, eva: Person) -> None:
     assert refused.status_code == 422
     assert "Det är för sent att ångra" in refused.text
     assert "/angra" not in eva.look(number).text
+
+
+def test_cases_about_the_same_are_linked(db: Store, eva: Person) -> None:
+    """Linked cases with why, and the earlier ones a reason names; none that the visitor may not see."""
+    first, secret, number = receive(
+        db,
+        letter("Trasig lampa", "Det är mörkt vid skolan.", sender="Bo <bo@post.example>"),
+        letter("Hemlig lampa", "En helt annan sak.", sender="Eva <eva@post.example>"),
+        letter("Samma lampa", "Ingen har lagat lyset än."),
+    )
+    with db.write() as session:
+        case = _case(session, number)
+        for earlier in (first, secret):
+            session.add(CaseLink(case_id=case.id, earlier_id=_case(session, earlier).id, why="Samma plats", at=NOW))
+        _case(session, secret).restricted = "skyddad"
+        reason = {"kind": "similar", "text": "Liknar tidigare ärenden.", "cases": [first, secret]}
+        case.suggestion = (case.suggestion or {}) | {"reasons": [reason]}
+    page = eva.look(number).text
+    assert f'Liknar tidigare ärenden. <a class="number" href="/arende/{first}">{first}</a>' in page
+    assert "Samma plats" in page
+    assert secret not in page
+    assert number in eva.look(first).text

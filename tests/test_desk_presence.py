@@ -120,13 +120,14 @@ def test_a_watch_tells_what_is_new_and_to_whom(db: Store, people: tuple[Person, 
     eva, _ = people
     groups = {EVERYBODY: _visitor(db, "olle")}
     watch = Watch(db, HOLD)
-    assert watch.look(groups, [], NOW)[EVERYBODY].counts[Tray.SORT] == 2
-    assert watch.look(groups, [], NOW) == {}
+    assert watch.look(groups, [EVERYBODY], [], NOW)[EVERYBODY].counts[Tray.SORT] == 2
+    assert watch.look(groups, [], [], NOW) == {}
+    assert watch.look(groups, [EVERYBODY], [], NOW)[EVERYBODY].counts[Tray.SORT] == 2
     page = eva.look(first)
-    news = watch.look(groups, [], NOW)[EVERYBODY]
+    news = watch.look(groups, [], [], NOW)[EVERYBODY]
     assert [(news.numbers[key], holder.name) for key, holder in news.holders.items()] == [(first, "eva")]
     eva.send(page, "/bekrafta", val=LIGHT)
-    news = watch.look(groups, [], NOW)[EVERYBODY]
+    news = watch.look(groups, [], [], NOW)[EVERYBODY]
     assert [(news.numbers[key], event.kind, event.actor) for key, event in news.decided.items()] == [
         (first, EventKind.CONFIRMED, "eva")
     ]
@@ -134,7 +135,7 @@ def test_a_watch_tells_what_is_new_and_to_whom(db: Store, people: tuple[Person, 
     came, secret = receive(db, letter("Ny lampa"), letter("Hemlig lampa"))
     with db.write() as session:
         _case(session, secret).restricted = "skyddad"
-    news = watch.look(groups, [], NOW)[EVERYBODY]
+    news = watch.look(groups, [], [], NOW)[EVERYBODY]
     with db.read() as session:
         assert news.arrived == {_case(session, came).id}
     assert secret not in news.numbers.values()
@@ -149,7 +150,9 @@ def test_an_open_page_goes_on_holding(db: Store, people: tuple[Person, Person]) 
         held = session.exec(select(Presence)).one()
     watch = Watch(db, HOLD)
     for minutes in (0, 4, 8):
-        watch.look({EVERYBODY: _visitor(db, "eva")}, [(held.case_id, held.user_id)], NOW + timedelta(minutes=minutes))
+        watch.look(
+            {EVERYBODY: _visitor(db, "eva")}, [], [(held.case_id, held.user_id)], NOW + timedelta(minutes=minutes)
+        )
     with db.read() as session:
         assert session.exec(select(Presence.seen_at)).one() == NOW + timedelta(minutes=8)
 

@@ -102,12 +102,15 @@ class Live:
 
     async def _look_on(self) -> None:
         watch = Watch(self._store, self._hold)
+        served: set[Listener] = set()
         while self._listeners and not self._closed:
             listeners = list(self._listeners)
             groups = {listener.group: listener.visitor for listener in listeners}
+            anew = {listener.group for listener in listeners if listener not in served}
+            served = set(listeners)
             pages = [(one.case_id, one.visitor.user_id) for one in listeners if one.case_id is not None]
             try:
-                told = await asyncio.to_thread(watch.look, groups, pages, self._clock())
+                told = await asyncio.to_thread(watch.look, groups, anew, pages, self._clock())
             except SQLAlchemyError as error:
                 log.warning("live-failed error=%s", type(error).__name__)
                 told = {}
@@ -133,13 +136,19 @@ class Watch:
         self._last: int | None = None
         self._known: set[int] = set()
         self._holders: Mapping[int, Holder] = {}
-        self._groups: Collection[Group] = ()
         self._stayed: datetime | None = None
 
     def look(
-        self, groups: Mapping[Group, Visitor], pages: Collection[tuple[int, int]], now: datetime
+        self,
+        groups: Mapping[Group, Visitor],
+        anew: Collection[Group],
+        pages: Collection[tuple[int, int]],
+        now: datetime,
     ) -> Mapping[Group, News]:
-        """News by group; nothing for those to whom nothing is new. ``pages`` are the cases that are looked at."""
+        """News by group: for all when something happened, else for those with somebody who listens ``anew``.
+
+        ``pages`` are the cases that are looked at, with the users' ids.
+        """
         if pages and (self._stayed is None or now - self._stayed >= STAY_EVERY):
             self._stayed = now
             with self._store.write() as session:
@@ -148,8 +157,8 @@ class Watch:
             events = self._new_events(session)
             holders = presence.holders(session, now, self._hold)
             changed = bool(events) or holders != self._holders
-            asked = groups if changed else {key: one for key, one in groups.items() if key not in self._groups}
-            self._holders, self._groups = holders, frozenset(groups)
+            asked = groups if changed else {key: one for key, one in groups.items() if key in anew}
+            self._holders = holders
             return {key: _news(session, visitor, events, holders) for key, visitor in asked.items()}
 
     def _new_events(self, session: Session) -> list[Event]:
