@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -119,6 +120,7 @@ def unsure() -> ColumnElement[bool]:
     return or_(col(Case.suggested_at).is_(None), col(Case.suggestion)["abstain"].as_boolean().is_(True))
 
 
+@cache
 def within(tray: Tray) -> ColumnElement[bool]:
     """The condition a case of the tray fulfils; whose MINE is, queries.matching says."""
     state = col(Case.state)
