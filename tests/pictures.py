@@ -200,7 +200,7 @@ def draw_overview(database: Path, browser: Browser, file: Path) -> None:
     """The managers' page over some weeks of invented cases."""
     opened = store.connect(config.Store(url=f"sqlite:///{database}"))
     store.migrate(opened)
-    filling.fill(opened, 40_000, city())
+    filling.fill(opened, 25_000, city())
     hire(opened, "cim", Role.CHEF)
     with served(open_desk(opened)) as address, window(browser, address, height=1100) as cim:
         cim.log_in("cim")

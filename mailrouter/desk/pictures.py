@@ -42,8 +42,8 @@ def spread(days: Mapping[int, int], limit: int, limit_words: str, *, longest: in
             later = "+" if day == longest else ""
             drawn.append(_text(x + width / 2, _HIGH - 6, f"{day}{later}", "middle"))
     x = _LEFT + (limit + 1) * width
-    drawn.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 6}" y2="{_HIGH - _BOTTOM}"/>')
-    drawn.append(_text(x - 5, _TOP + 4, limit_words, "end"))
+    drawn.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 14}" y2="{_HIGH - _BOTTOM}"/>')
+    drawn.append(_text(x - 5, _TOP - 4, limit_words, "end"))
     return _picture("".join(drawn))
 
 
