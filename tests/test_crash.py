@@ -236,6 +236,7 @@ def test_a_reminder_killed_halfway_is_given_once(db: Store, store_url: str, even
         part = session.exec(select(Assignment)).one()
         diarium.move_assignment(part, AssignmentState.DELIVERED)
         due = part.due_at = datetime(2026, 3, 23, 7, tzinfo=UTC)  # a Monday, a week before the answer date
+        part.created_at = part.climbed_at = due - timedelta(days=1)
 
     def remind(at: datetime, *before: str) -> int:
         command = [sys.executable, "-m", *before, "tests.remind_once", store_url, at.isoformat()]
