@@ -67,7 +67,6 @@ RANKS = {
     "daemon": 7,
     "demo": 7,
     "work": 7,
-    "replay": 7,
     "replay": 8,
     "role": 8,
     "cli": 9,

@@ -183,7 +183,16 @@ def downgrade() -> None:
     op.drop_index("ix_event_confirmed", "event")
     op.drop_index("ix_event_actor", "event")
     op.drop_index("ix_case_not_a_case", "register_case")
-    for table in ("webhook", "link_key", "api_client", "answer_template", "case_link", "presence", "login_try", "digest"):
+    for table in (
+        "webhook",
+        "link_key",
+        "api_client",
+        "answer_template",
+        "case_link",
+        "presence",
+        "login_try",
+        "digest",
+    ):
         op.drop_table(table)
     op.drop_index("ix_dispatch_recipient", "dispatch")
     op.drop_index("ix_case_restricted", "register_case")
