@@ -5,7 +5,7 @@ Every decision locks the case, refuses when something decisive happened since th
 diarium's table and appends the event. The caller opens ``store.write()`` and commits.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,7 +26,6 @@ from mailrouter.tables import (
     DispatchKind,
     DispatchState,
     Disposition,
-    Event,
     Mail,
 )
 
@@ -257,23 +256,6 @@ def opening_mail(session: Session, case_id: int) -> Mail:
     """The mail that opened the case."""
     statement = select(Mail).where(Mail.case_id == case_id, Mail.disposition == Disposition.CASE)
     return session.exec(statement).one()
-
-
-def decisions(session: Session) -> Iterable[tuple[Event, Case]]:
-    """Every confirmation that stood, oldest first, with its case: what training learns from."""
-    statement = (
-        select(Event, Case)
-        .join(Case, col(Case.id) == Event.case_id)
-        .where(Event.kind == EventKind.CONFIRMED)
-        .order_by(col(Event.id))
-    )
-    taken_back = {
-        (event.case_id, event.detail["undid"])
-        for event in session.exec(select(Event).where(Event.kind == EventKind.UNDONE))
-    }
-    for event, case in session.exec(statement.execution_options(yield_per=500)):
-        if (event.case_id, event.sequence) not in taken_back:
-            yield event, case
 
 
 def _locked(session: Session, case_id: int, seen: int | None) -> Case:
