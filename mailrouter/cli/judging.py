@@ -182,7 +182,7 @@ def review_labels(version: str, config_file: Path | None, as_json: bool) -> None
         click.echo("No label disagrees with everything similar.")
 
 
-@model.command("use", epilog="Example: mailrouter model use 2026-11-22-5a96a2")
+@model.command("use", epilog="Example: mailrouter model use 2026-11-22-e03a02")
 @click.argument("version")
 @config_option
 def use_model(version: str, config_file: Path | None) -> None:
