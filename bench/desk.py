@@ -1,7 +1,7 @@
 """The desk over a register of a million cases: how long the server takes for the pages that people wait for.
 
 The real application answers, in this process, one request after the other, as its one user would ask; each page is
-another case, another place in a tray or other words. ``python -m bench desk --cases 20000`` is a quick look.
+another case, another place in a tray or other words. ``python -m bench desk --cases 30000`` is a quick look.
 """
 
 import asyncio
@@ -161,12 +161,13 @@ class Questions:
             }
             oldest = select(Case).where(Case.state == CaseState.CLOSED).order_by(col(Case.closed_at)).limit(SAMPLED)
             self.old = session.exec(oldest).all()
-        self.words = [word for case in self.old for word in case.subject.lower().split()[-4:]]
+        asked = [*self.old, *self.cases[CaseState.OPEN], *self.cases[CaseState.ANSWERED]]
+        self.words = [word for case in asked for word in case.subject.lower().split()[-4:]]
 
     def queue(self) -> str:
         """A tray that people work from, or one far down the pages of what is done."""
         tray = self.chance.choice([Tray.SORT, Tray.SORT, Tray.UNSURE, Tray.BACK, Tray.ROUTED, Tray.CLOSED, Tray.ALL])
-        if tray in {Tray.CLOSED, Tray.ALL} and self.chance.random() < 0.5:
+        if self.old and tray in {Tray.CLOSED, Tray.ALL} and self.chance.random() < 0.5:
             place = write_place(place_of(self.chance.choice(self.old), tray))
             return str(httpx.URL("/", params={"lada": tray.value, "efter": place}))
         return f"/?lada={tray.value}"
