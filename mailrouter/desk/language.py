@@ -61,7 +61,7 @@ class Language:
         return format_percent(min(max(share, 0.01), 0.99), format="0 %", locale=self._locale)
 
     def exact_percent(self, share: float) -> str:
-        """A share of what has been counted: 0.874 as 87 %; 0.9996 as 99.9 %, since it is not all, and 0.0002 as 0.1 %."""
+        """A share of what has been counted: 0.874 as 87 %; 0.9996 as 99.9 %, since it is not all."""
         close = 0 < share < 0.01 or 0.99 < share < 1
         shown = min(max(share, 0.001), 0.999) if close else share
         return format_percent(shown, format="0.0 %" if close else "0 %", locale=self._locale)
