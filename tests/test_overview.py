@@ -1,9 +1,12 @@
 """Managers' figures: what is counted, who may see it, and that nobody is singled out."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import Session, select
@@ -155,6 +158,30 @@ def test_a_case_that_opens_again_is_not_answered(db: Store) -> None:
         case = session.exec(select(Case).where(Case.closed_as == CloseReason.BESVARAT_DIREKT)).one()
         triage.reopen(session, case.id, reason="nej", seen=None, actor="eva", now=NOW)
     assert 0 not in _overview(db).answers.days
+
+
+def _go_down(store: Store) -> None:
+    """Back to the schema of the first release, rows and all."""
+    alembic = Config()
+    alembic.set_main_option("script_location", str(Path(stores.__file__).parent / "migrations"))
+    with store.engine.connect().execution_options(mailrouter_write=True) as connection:
+        alembic.attributes["connection"] = connection
+        command.downgrade(alembic, "0001")
+
+
+def test_an_older_register_learns_when_its_cases_were_answered(db: Store) -> None:
+    """The migration finds in each history what is written down from now on."""
+    _work(db)
+
+    def answered() -> dict[str, datetime | None]:
+        with db.read() as session:
+            return dict(session.exec(select(Case.number, Case.answered_at)).all())
+
+    before = answered()
+    _go_down(db)
+    stores.migrate(db)
+    assert answered() == before
+    assert sum(at is not None for at in before.values()) == 4
 
 
 @pytest.fixture
