@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from mailrouter import number, search, workdays
+from mailrouter import number, workdays
 from mailrouter.store import BulkInsert, draw_ids, plain
 from mailrouter.tables import (
     Assignment,
@@ -300,8 +300,6 @@ def record(
     case.last_event, case.last_hash = event.sequence, event.hash
     session.add(event)
     session.flush()
-    if kind is EventKind.DIARIENUMMER:
-        search.index(session, case)
     return event
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from mailrouter import citizen, deadlines, diarium, number, store
+from mailrouter import citizen, deadlines, diarium, number, search, store
 from mailrouter.config import Settings
 from mailrouter.diarium import DiariumError, EventKind
 from mailrouter.organisation import Organisation
@@ -226,6 +226,7 @@ def set_diarienummer(
     detail = {"assignment": assignment.id, "value": value.strip(), "before": assignment.external_number}
     assignment.external_number = value.strip()
     diarium.record(session, case, EventKind.DIARIENUMMER, actor=actor, now=now, detail=detail)
+    search.index(session, case)
     return case
 
 
