@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import smtplib
 from dataclasses import replace
 from datetime import date, timedelta
 from email.message import EmailMessage
@@ -28,6 +29,8 @@ from mailrouter.triage import Choice
 from tests.clock import NOW
 from tests.desk import STREETS, WATER, Direct, city, open_desk
 from tests.register import take
+from tests.service import Service
+from tests.waiting import until
 
 LETTERS = Path(__file__).parent / "letters"
 SECRET = "Jag heter Kerstin och har fallit"
@@ -292,6 +295,25 @@ def test_an_acknowledgement_that_bounces_is_the_last(db: Store, settings: Settin
     confirm(db, settings, number, STREETS)
     send(db, settings)
     assert DispatchKind.NOTICE not in {one.kind for one in queued(db, number)}
+
+
+def test_the_service_tells_the_citizen(tmp_path: Path) -> None:
+    """From the SMTP door to the citizen's own mailbox, with a link that leads to the page."""
+    told = {"MAILROUTER_CITIZEN__ACKNOWLEDGE": "true"}
+    service = Service(tmp_path / "service", f"sqlite:///{tmp_path}/register.db", environment=told)
+    service.start()
+    try:
+        with smtplib.SMTP("127.0.0.1", service.smtp_port, timeout=30) as door:
+            door.sendmail("kerstin@post.example", ["goteborg@stad.example"], mail())
+        box = service.mailboxes / "kerstin@post.example" / "new"
+        until(lambda: box.is_dir() and any(box.iterdir()), 60)
+        (octets,) = (file.read_bytes() for file in box.iterdir())
+        sent = email.message_from_bytes(octets, policy=email.policy.default)
+        assert isinstance(sent, EmailMessage)
+        address = next(line for line in words(sent).splitlines() if line.startswith(service.desk))
+        assert "Kontaktcenter läser" in httpx.get(address).text
+    finally:
+        service.kill()
 
 
 class Refusing:
