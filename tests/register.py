@@ -1,13 +1,13 @@
 """Steps that tests share: take mails in and read them, without a running service."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 from sqlmodel import Session, select
 
 from mailrouter import reading
 from mailrouter.classify.values import Candidate, Query, Reason, Verdict
-from mailrouter.config import Settings
+from mailrouter.config import Citizen, Settings
 from mailrouter.ingest import Taken, entry_of, register
 from mailrouter.store import Store
 from mailrouter.tables import Case
@@ -43,9 +43,10 @@ def take_and_read(store: Store, *mails: bytes) -> list[Taken]:
     return taken
 
 
-def read(store: Store) -> None:
-    """Read and judge all that is due."""
-    while reading.read_due(store, LampClassifier(), Settings(), NOW):
+def read(store: Store, *, acknowledge: bool = False, now: datetime = NOW) -> None:
+    """Read and judge all that is due; nothing is queued for citizens unless the test is about it."""
+    settings = Settings(citizen=Citizen(acknowledge=acknowledge))
+    while reading.read_due(store, LampClassifier(), settings, now):
         pass
 
 

@@ -32,7 +32,6 @@ class Service:
     process: "subprocess.Popen[bytes] | None" = None
 
     def __post_init__(self) -> None:
-        self.environment.setdefault("MAILROUTER_CITIZEN__ACKNOWLEDGE", "false")  # what leaves, a test has decided
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write_config()
 
@@ -59,6 +58,7 @@ class Service:
             "desk": ["undo_seconds = 0", f'listen = "127.0.0.1:{self.desk_port}"', f'base_url = "{self.desk}"'],
             "work": ["interval_seconds = 0.1"],
             "deadline": ["office_hours = [0, 24]"],
+            "citizen": ["acknowledge = false"],  # what leaves, a test has decided
         }
         if "[smarthost]" not in self.more:
             tables["smarthost"] = [f'maildir = "{self.mailboxes}"']

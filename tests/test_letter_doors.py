@@ -1,11 +1,13 @@
 """Every odd mail through the real doors: the octets stay what they were, and each mail is in exactly one state."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlmodel import col, select
 
 from mailrouter.config import ImapAccount, Settings, Smtp
 from mailrouter.doors.run import Doors
+from mailrouter.letter import Nature
 from mailrouter.reports.reconcile import reconcile
 from mailrouter.store import Store
 from mailrouter.tables import Case, CaseState, Dispatch, Disposition, Mail, RawMail
@@ -74,7 +76,7 @@ def _count(db: Store) -> int:
 
 def _assert_kept(db: Store, expected: set[bytes], count: int) -> None:
     """The register holds these octets and no others, each as one case; what is the same mail is counted as a copy."""
-    read(db)
+    read(db, acknowledge=True, now=datetime.now(UTC))
     with db.read() as session:
         stored = session.exec(select(RawMail.octets)).all()
         mails = session.exec(select(Mail)).all()
@@ -84,6 +86,10 @@ def _assert_kept(db: Store, expected: set[bytes], count: int) -> None:
         assert len(mails) == count
         assert states <= {CaseState.OPEN, CaseState.QUARANTINED}
         assert reconcile(session)["balanced"]
-        assert session.exec(select(Dispatch)).all() == []
+        told = session.exec(
+            select(Mail.nature).join(Dispatch, col(Dispatch.mail_id) == Mail.id).where(Dispatch.recipient != "")
+        ).all()
+        assert session.exec(select(Mail).where(Mail.nature == "", Mail.disposition == Disposition.CASE)).all() == []
+    assert set(told) == {Nature.HUMAN, Nature.FORM}  # people are told, and no robot ever
     copies = {mail.identity for mail in mails if mail.disposition is Disposition.DUPLICATE}
     assert copies <= {mail.identity for mail in mails if mail.disposition is Disposition.CASE}
