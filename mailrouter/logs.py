@@ -5,7 +5,10 @@ import re
 from types import TracebackType
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-NOISY = ("alembic", "apscheduler", "httpcore", "httpx", "imapclient", "mail.log", "mailparser", "python_multipart", "uvicorn.error")
+NOISY = (
+    "alembic", "apscheduler", "httpcore", "httpx", "imapclient", "mail.log", "mailparser", "python_multipart",
+    "uvicorn.error",
+)  # fmt: skip
 _ROW = re.compile(r"^.*DETAIL: .*$\n?", re.MULTILINE)  # PostgreSQL repeats the row that it refused
 
 
