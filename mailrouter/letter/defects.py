@@ -14,6 +14,7 @@ EXPLAINED = {
     "double-encoded": "Å, ä och ö var förvanskade och har återställts.",
     "empty": "Mejlet är tomt.",
     "encrypted": "Mejlet är krypterat och kan bara öppnas av mottagaren.",
+    "header-wide": "Mejlet är sparat i ett format som e-post inte använder (UTF-16) och har räknats om.",
     "headers-cut": "Mejlets inledande uppgifter är orimligt långa; bara början har lästs.",
     "malformed-header": "Bland mejlets inledande uppgifter finns rader som inte hör dit.",
     "missing-date": "Mejlet saknar datum.",

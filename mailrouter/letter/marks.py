@@ -35,7 +35,7 @@ LABELS = {label: kind for kind, labels in (("from", FROM), ("sent", SENT), ("to"
 VERBS = re.compile(
     r"\b(?:skrev|wrote|writes|skreiv|schrieb|schrieb\s+am|kirjoitti|a\s+écrit|escribió|escribio|escreveu|ha\s+scritto|"
     r"schreef|napisał(?:\(a\)|a)?|nadesłał|napsal(?:\(a\)|a)?|írta|написала?|пишет|пише|a\s+scris|"
-    r"har\s+skrevet|skrifaði|"
+    r"har\s+skrevet|hat\s+geschrieben|pisze|skrifaði|"
     r"έγραψε|yazdı|kirjutas|sent|heeft\s+.{0,120}geschreven|đã\s+viết|escreveu|va\s+escriure|je\s+napisa[ol]\w*|napisa(?:o|la)\s+je|"
     r"napísal\w*|написа|rakstīja|rašė|menulis|escrigué|sende|escribe|shkroi|aydaa\s+qoray|qoray)\b|"
     r"napisał\(a\)|napsal\(a\)|napísal\(a\)|je napisao/la|写道|寫道|님이\s*작성|작성|が書きました|のメッセージ|"

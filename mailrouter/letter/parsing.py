@@ -27,6 +27,7 @@ def parse(octets: bytes) -> Letter:
 
 
 def _parse(octets: bytes) -> Letter:
+    octets, wide = header.narrowed(octets)
     if header.is_bare_cr(octets):
         octets = octets.replace(b"\r", b"\n")
     section = fields.read(octets)
@@ -39,7 +40,7 @@ def _parse(octets: bytes) -> Letter:
     written = nature.of(section, content, sender, subject, report)
     words = _words(content, sender, subject, written)
     ident = header.message_id(section.raw("message-id"))
-    defects = [*section.defects, date_defect, *sender_defects, "" if ident else "missing-message-id"]
+    defects = [*wide, *section.defects, date_defect, *sender_defects, "" if ident else "missing-message-id"]
     defects += [*tree_defects, *content.defects, *words.defects, "" if words.body else "no-text"]
     defects += ["addresses-cut" for name in ("to", "cc") if addresses.cut(section.raw(name))]
     return Letter(

@@ -24,6 +24,11 @@ _NO_VERB = re.compile(
     r"\d{4}[-/年]\d{1,2}[-/月]\d{1,2}.{0,80}(?:<\S+@\S+>|\S+@\S+)\s*[:：]$|"
     r".{0,30}\b\d{4}\b.{0,40}\b\d{1,2}[:.]\d{2}\b.{0,100}<\S+@\S+>\s*[:：]$"
 )
+_QUOTING = re.compile(
+    r"(?:Quoting|Citerar|Zitat\s+von|Citando|Citation\s+de|Lainaus|Siterer|Citerer)\s.{1,100}<\S+@\S+>\s*:$|"
+    r"(?:At|On)\s.{0,60}\d{1,2}:\d{2}.{0,60}\byou\s+wrote:$|In\s+(?:message|article)\s+<\S+@\S+>,?.{0,80}\swrote:$",
+    re.IGNORECASE,
+)
 _VERB_LAST = re.compile(
     r"[> ]{0,4}\S.{0,60}\d{1,2}:\d{2}.{0,120}<\S+@\S+>\s*(?:wrote|skrev|schrieb|sent|a écrit|escribió)\s*$"
 )
@@ -194,7 +199,7 @@ def _attribution(lines: list[str], number: int) -> Mark | None:
         if len(said) > 400:
             break
         # The nearest line that makes one, or the furthest that opens one: "On Monday, Anna" / "<a@b.example> wrote:".
-        if (found is None or _opens(lines[start])) and _attributes(said, lines, number):
+        if (found is None or _opens(lines[start]) or _is_dated(lines[start])) and _attributes(said, lines, number):
             found = Mark(start, number + 1, "attribution", own=_before_opening(lines[start]))
     return found
 
@@ -209,6 +214,11 @@ def _opens(line: str) -> bool:
     return marks.OPENERS.match(said) is not None and _DATE.search(said) is not None
 
 
+def _is_dated(line: str) -> bool:
+    """True for a line with the whole date, time and mailbox of an attribution whose verb stands on the next."""
+    return bool(_YEAR.search(line) and _TIME.search(line) and _EMAIL.search(line))
+
+
 def _attributes_barely(lines: list[str], number: int) -> bool:
     """Without a colon: "On Mon, 4 Mar 2024 10:11 Anna <a@b.example> wrote", or old Gmail's date and mailbox."""
     if "@" not in lines[number]:
@@ -219,10 +229,10 @@ def _attributes_barely(lines: list[str], number: int) -> bool:
 
 
 def _attributes(said: str, lines: list[str], number: int) -> bool:
+    if _QUOTING.match(said) or _NO_VERB.match(said):
+        return True
     if marks.OWN_VERB.search(said) or marks.OWN_SUBJECT.search(said):
         return False
-    if _NO_VERB.match(said):
-        return True
     verb = marks.VERBS.search(said)
     if verb is None:
         return False
@@ -242,7 +252,8 @@ def _quoted_next(lines: list[str], number: int) -> bool:
 def _cut(lines: list[str], mark: Mark) -> tuple[list[str], list[str]]:
     """Own and quoted lines around the first mark."""
     before, after = [*lines[: mark.start], *filter(None, [mark.own])], lines[mark.end :]
-    if _quoted_next(lines, mark.end) and mark.kind != "separator":
+    prefixed = mark.kind != "separator" or lines[mark.start].lstrip().startswith(">")
+    if prefixed and _quoted_next(lines, mark.end):
         # A prefixing client: what is not prefixed below the quote is an answer below or between.
         own, quoted = _prefixed(after, everywhere=True)
         later = first_mark(own)
