@@ -7,6 +7,7 @@ from mailrouter.letter import addresses, body, fields, forms, forwarded, header,
 from mailrouter.letter.values import Address, Letter, Nature
 
 SHORT_CHARS = 300  # own words so few that an attached mail is what the letter is about
+PASSED_ON = 4  # mails within mails without a word, opened one after the other
 
 _MAY_BE_FORM = frozenset({Nature.HUMAN, Nature.BULK, Nature.AUTO_REPLY})
 
@@ -113,11 +114,14 @@ def _with_attached(words: _Words, content: body.Content, subject: str, written: 
     return replace(words, text=said, body=whole, forwarded_from=original, defects=(*words.defects, *marked))
 
 
-def _inner(octets: bytes) -> quotes.Split:
-    """The words of an attached mail; mails attached to it stay closed."""
+def _inner(octets: bytes, depth: int = 1) -> quotes.Split:
+    """The words of an attached mail; mails attached to it stay closed, unless it has no words of its own."""
     section = fields.read(octets)
     tree, _ = mime.tree(octets, section)
-    return quotes.split(text.tidy(body.read(octets, tree).text)[0])
+    content = body.read(octets, tree)
+    if not content.text.strip() and content.embedded and depth < PASSED_ON:
+        return _inner(content.embedded[0], depth + 1)
+    return quotes.split(text.tidy(content.text)[0])
 
 
 def _unreadable(octets: bytes, defect: str) -> Letter:
